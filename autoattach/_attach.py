@@ -1,0 +1,138 @@
+"""perform(): the only place with an effect on the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from autoattach import _records, debuggers
+from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
+from autoattach._loading import Loader
+from autoattach._member import join
+from autoattach._notices import say
+from autoattach._plan import Join, Lead, Skip, plan
+from autoattach._process import Process, alive
+from autoattach._records import find
+from autoattach._session import SESSION, Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from autoattach._plan import Installed
+    from autoattach._settings import Settings
+
+PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be letting go of it
+CARRIED_WAIT = 10.0  # seconds that a child waits for the IDE to attach to it
+
+
+def start(settings: Settings, process: Process) -> None:
+    """What happens when Python starts with START_DEBUGGER."""
+    inherited = handed_down(settings, process)
+    if inherited is not None:  # DEBUGGER_STRICT is not for children
+        settings = settings.replace(strict=False)
+    try:
+        answer = enter(settings, process, inherited)
+    except AttachError as error:
+        answer = Skip.failed(error)
+    if answer is not None:
+        skip(settings, answer)
+
+
+def handed_down(settings: Settings, process: Process) -> Session | None:
+    """The session that this process was started in, if that may still be there."""
+    session = Session.from_text(settings.session) if settings.session else None
+    if session is not None and session.pid != process.pid and session.serves_one and not alive(session.pid):
+        return None
+    return session
+
+
+def enter(settings: Settings, process: Process, inherited: Session | None) -> Skip | None:
+    """Gather, plan, perform: open a session, or join one; what is returned says why this process is rather left alone.
+
+    What only performing can tell, that a port is taken or a session has ended, is planned with anew. Raises
+    `AttachError` where the process should be attached to and cannot be; then nothing is left of it.
+    """
+    session = inherited
+    there = gather(process)
+    if settings.lent:
+        from autoattach._loan import borrow
+
+        there = borrow(there, settings.lent, settings.ide)
+    stranger = False
+    patience = 0.0
+    for _ in range(5):
+        answer = plan(settings, process, there, session, stranger)
+        if isinstance(answer, Skip):
+            return answer
+        try:
+            perform(answer, settings, process, patience)
+            return None
+        except SessionGone:
+            # Nobody waits twice for a tree whose leader lives.
+            session = session.replace(mode="gone") if session and inherited and alive(session.pid) else None
+            stranger = False
+        except PortTaken as error:
+            if session is not None:  # another of our tree was quicker: it is asked
+                session = session.replace(mode="listen", live=True)
+                continue
+            session = find(error.port) if error.port else None
+            stranger = session is not None
+            if session is None and patience:
+                raise
+            patience = PATIENCE
+        except SlotTaken as error:
+            # Of a tree one process has it, as it should be; started apart, a user would wonder.
+            return Skip.failed(error) if session is None else Skip.because(error.what)
+    return Skip.because("its session came and went")
+
+
+def gather(process: Process) -> Installed:
+    """What is installed, and whether a file switches us off."""
+    folders = [process.prefix] if os.name == "nt" else [process.prefix, "/etc"]
+    for folder in folders:
+        switch = os.path.join(folder, "autoattach.disabled")
+        if os.path.exists(switch):
+            return debuggers.installed(disabled=switch)
+    return debuggers.installed()
+
+
+def skip(settings: Settings, answer: Skip) -> None:
+    """Do not attach: say why, as far as somebody must or wants to know it."""
+    if answer.carried:
+        Loader("debugpy", settings, Process.current()).carried(CARRIED_WAIT)
+    else:
+        _records.report("" if answer.error is not None or answer.loud else answer.reason)
+    if answer.error is not None:
+        fail(settings, answer.error)
+        # One try, one hold and one line for a tree: its children stay out.
+        failed = Session(id="0", pid=os.getpid(), debugger="none", mode="failed", host="", port=1, live=False)
+        os.environ[SESSION] = failed.to_text()
+    elif settings.verbose or answer.loud:
+        say(f"not attached: {answer.reason}")
+
+
+def fail(settings: Settings, error: AttachError) -> None:
+    """Say what went wrong; the program runs on, or ends here with DEBUGGER_STRICT."""
+    if not settings.strict:
+        say(f"{error}; running on without a debugger")
+        return
+    say(f"{error} (DEBUGGER_STRICT: exit status 1)")
+    os._exit(1)  # SystemExit out of a start-up hook would be a fatal error of 25 lines
+
+
+def perform(answer: Lead | Join, settings: Settings, process: Process, patience: float = 0.0) -> None:
+    """Do it, trying a taken port for `patience` seconds.
+
+    Raises `AttachError` where that cannot be done; then nothing is left of it.
+    """
+    if isinstance(answer, Join):
+        session = answer.session
+        sys.audit("autoattach.attach", session.debugger, session.mode, session.host, (session.port, session.port))
+        return join(answer, settings, process)
+    sys.audit("autoattach.attach", answer.debugger, answer.mode, answer.host, answer.ports)
+    if answer.mode == "listen":
+        from autoattach._leader import listen
+
+        return listen(answer, settings, process, patience)
+    from autoattach._caller import call
+
+    return call(answer, settings, process)

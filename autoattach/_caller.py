@@ -1,0 +1,187 @@
+"""Connecting to where the IDE listens."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from autoattach import _records, _slot, debuggers
+from autoattach._connect import connect, connect_patiently
+from autoattach._errors import AddressError, AttachError, PeerError, SlotTaken
+from autoattach._handover import ToChild, ToForks, only_in, receive
+from autoattach._leader import CTRL_C, IDES, how_long
+from autoattach._loading import Loader
+from autoattach._network import ATTEMPT, greets_as_dap, greets_as_pydevd, peek, spell
+from autoattach._notices import say, say_once
+from autoattach._roles import OWN
+from autoattach._session import SESSION, Session, new_id
+from autoattach._signals import EndingSignals
+from autoattach._slot import Slot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from autoattach._plan import Lead
+    from autoattach._process import Process
+    from autoattach._settings import Settings
+
+ONE_TRY = 4.5  # seconds that everything may take when the program is not to be held
+# The same for a worker or a reloader's child, once PyCharm has greeted: many of them start together, on busy machines
+HANDSHAKE = 15.0
+
+
+def call(lead: Lead, settings: Settings, process: Process) -> None:
+    """Connect; while the program may be held, again and again. Raises `AttachError`; then nothing is left of it."""
+    caller = Caller(lead, settings, process)
+    if caller.role.kind == "heir":
+        caller.ask_for_slot()
+    else:
+        caller.call()
+
+
+class Caller:
+    """A process that connects to the IDE, for itself or for the one that runs the user's code."""
+
+    def __init__(self, lead: Lead, settings: Settings, process: Process) -> None:
+        self.lead = lead
+        self.role = lead.role or OWN
+        self.settings = settings
+        self.process = process
+        self.who = IDES[lead.ide, "connect"]
+        self.where = spell(lead.host, lead.ports[0])
+        self.one_slot = lead.debugger == "pydevd-pycharm"
+        self.greeting = greets_as_pydevd if self.one_slot else greets_as_dap
+        self.loader = Loader(lead.debugger, settings, process)
+        mode = "leave" if self.role.kind == "starts" else "connect"
+        self.session = Session(
+            id=new_id(),
+            pid=process.pid,
+            debugger=lead.debugger,
+            mode=mode,
+            host=lead.host,
+            port=lead.ports[0],
+            live=True,
+        )
+
+    def call(self) -> None:
+        """Hold the program, if that is wanted, until the IDE is there; load the debugger, or leave that to a worker."""
+        lead = self.lead
+        until = time.monotonic() + (lead.wait or ONE_TRY)
+        forks = to_child = slot = None
+        if self.role.kind == "forks" and hasattr(os, "register_at_fork"):
+            forks = ToForks(lead, self.process, self.inherit)
+        elif self.role.kind == "starts":
+            to_child = ToChild.open(self.process.pid)
+            if to_child is None:  # then the child connects for itself, and is not held
+                self._record(role=_records.LEAVES)
+                return self.loader.tell_children(self.session)
+        try:
+            if self.one_slot:
+                slot = self._take()
+            self.loader.tell_children(self.session)
+            self._record(held=lead.wait > 0)
+            with EndingSignals(self.process.started):
+                sock = self._connect_patiently(until) if lead.wait else self._connect(until)
+                if forks is None and (to_child is None or slot is None):
+                    return self._load(sock, until)
+            self._record(role=_records.LEAVES)
+            if self.settings.verbose:
+                say(f"leaves PyCharm's slot to {self.role.name}")
+            if forks is not None:
+                debuggers.load(lead.debugger).prepare(self.loader.ledger)
+                forks.start(slot, sock)
+            elif to_child is not None and slot is not None:
+                to_child.start(slot, sock, only_in("this one", lead) if self.role.one else "")
+        except BaseException as error:
+            self._undo()
+            if to_child is not None:
+                to_child.cancel()
+            if forks is not None and isinstance(error, SlotTaken):  # until the next worker, it may be free
+                forks.start(None, None)
+                self._record(role=_records.WAITS)
+            raise
+
+    def ask_for_slot(self) -> None:
+        """The slot was left to this process, or to another like it. Nobody waits here: the tree's first process has.
+
+        Raises `SlotTaken` where it is another.
+        """
+        parent = self.lead.again
+        assert parent is not None
+        self.loader.tell_children(parent.replace(mode="connect"))
+        left = receive(parent) if parent.mode == "leave" else None
+        if left is None:
+            self.inherit(None, self._take())
+            return
+        sock, number, note = left
+        slot = Slot(self.lead.host, self.lead.ports[0])
+        if number >= 0:
+            slot.adopt(number, self.process)
+        self.inherit(sock, slot, note)
+
+    def inherit(self, sock: _socket.socket | None, slot: Slot, note: str = "") -> None:
+        """This process has the slot: load the debugger, with the connection that was made for it, or with one try."""
+        family = self.lead.again or self.session
+        try:
+            if self.process.pid != os.getpid():  # a fork
+                self.process = self.process.replace(pid=os.getpid())
+                self.loader = Loader(self.lead.debugger, self.settings, self.process)
+                if slot.number >= 0:
+                    slot.adopt(slot.number, self.process)
+            self.session = self.session.replace(pid=self.process.pid, mode="connect")
+            self.loader.tell_children(self.session)
+            with EndingSignals(self.process.started):
+                if sock is not None and not self.greeting(peek(sock) or b""):
+                    sock.close()  # it has gone meanwhile
+                    sock = None
+                sock = sock or self._connect(time.monotonic() + ATTEMPT)
+                self._load(sock, time.monotonic() + HANDSHAKE)
+            _records.write(family.replace(mode="connect", live=True), self.process.pid, role=_records.HAS)
+            say(f"{self.role.name} has PyCharm's slot{f': {note}' if note else ''}")
+        except BaseException as error:
+            self._undo()
+            # That PyCharm has gone was said where it went. Where it has not, but does not answer, is worth a line.
+            if not isinstance(error, AddressError) or self.settings.verbose:
+                say(f"{error or type(error).__name__}; running on without a debugger")
+            os.environ[SESSION] = self.session.replace(mode="failed").to_text()
+
+    def _take(self) -> Slot:
+        slot = Slot(self.lead.host, self.lead.ports[0])
+        if not slot.take(self.process):
+            raise slot.taken(self.where)
+        return slot
+
+    def _connect(self, until: float) -> _socket.socket:
+        place = self.lead.host, self.lead.ports[0]
+        return connect(*place, min(until, time.monotonic() + ATTEMPT), self.greeting, self.who, lambda error: None)
+
+    def _connect_patiently(self, until: float) -> _socket.socket:
+        lead = self.lead
+        try:
+            return connect_patiently(lead.host, lead.ports[0], until, self.greeting, self.who, self._report)
+        except AttachError as error:
+            raise type(error)(f"gave up after {lead.wait:g} s: {error.what}", error.advice) from None
+
+    def _report(self, error: AttachError) -> None:
+        """An attempt has failed, or nobody speaks yet, and there will be more."""
+        choice = self.lead.debugger + self.lead.why
+        say_once(f"waiting {how_long(self.lead.wait)} for {self.who} ({choice}): {error.what}; {CTRL_C}")
+
+    def _load(self, sock: _socket.socket, until: float) -> None:
+        try:
+            attached = self.loader.load(self.session, True, until, visitors=[sock])
+        finally:
+            sock.close()
+        if not attached:
+            raise PeerError(f"{self.where} did not finish its handshake", f"check that {self.who} listens there")
+
+    def _record(self, held: bool = False, role: str = "") -> None:
+        """There is no IDE yet."""
+        _records.write(self.session.replace(live=False), self.process.pid, held, role)
+
+    def _undo(self) -> None:
+        _records.erase()
+        self.loader.ledger.undo()
+        self.loader.told.undo()
+        _slot.release()

@@ -1,0 +1,124 @@
+"""What is never attached to: one line per entry, and how a command line is matched against it.
+
+No `re` and no `fnmatch`: this runs in every Python that starts with START_DEBUGGER set.
+"""
+
+from __future__ import annotations
+
+CARRIED = "the debugger of its parent carries it"
+
+# Never attached to, whatever the patterns say: what a debugger or Python itself starts to help it. Matched against
+# what runs: a script's path, `-m MODULE` or `-c CODE`.
+HELPERS = (
+    ("*/debugpy/adapter", "debugpy's adapter: it would start adapters without end"),
+    ("*/debugpy/adapter/*", "debugpy's adapter"),
+    ("*/debugpy/launcher*", "debugpy's launcher"),
+    ("-m debugpy", "debugpy debugs it already"),
+    ("-m debugpy.*", "debugpy debugs it already"),
+    ("*/debugpy/__main__.py", "debugpy debugs it already"),
+    ("*/debugpy", "debugpy debugs it already"),
+    ("-m ptvsd", "ptvsd debugs it already"),
+    ("-m ptvsd.*", "ptvsd debugs it already"),
+    ("*/ptvsd", "ptvsd debugs it already"),
+    ("*/ptvsd/__main__.py", "ptvsd debugs it already"),
+    ("*/pydevd.py", CARRIED),
+    ("-c *import sys; sys.path.insert(0, r'*'); import pydevd*", CARRIED),
+    ("*/autoattach/debuggers/_adapter.py", "our own helper"),
+    ("-m autoattach", "our own command"),
+    ("-m autoattach.*", "our own command"),
+    ("*/autoattach", "our own command"),
+    ("-c from multiprocessing.resource_tracker import main*", "multiprocessing's resource tracker"),
+    ("-c from multiprocessing.semaphore_tracker import main*", "multiprocessing's semaphore tracker"),
+)
+
+# Joins a session, so that its forks are in it, but never leads one: it runs nothing of the user's.
+FORK_SERVER = "-c from multiprocessing.forkserver import main*"
+
+# Not attached to unless DEBUGGER_ONLY matches: tools that run Pythons which nobody wants to debug. An exported
+# START_DEBUGGER would hold each of them (vscode#134318, vscode-js-debug#794: tools debugged by accident).
+TOOLS = (
+    ("-m pip", "pip"),
+    ("-m pip.*", "pip"),
+    ("*/pip", "pip"),
+    ("*/pip3*", "pip"),
+    ("*/pip/__pip-runner__.py", "pip's build environment"),
+    ("*/pip/__main__.py", "pip"),
+    ("*/pyproject_hooks/_in_process/_in_process.py", "a build back end"),
+    ("*/pep517/in_process/_in_process.py", "a build back end"),
+    ("-c *setuptools, tokenize*", "pip's legacy builds"),
+    ("-m build", "build"),
+    ("*/pyproject-build", "build"),
+    ("-m ensurepip*", "ensurepip"),
+    ("-c *ensurepip*", "ensurepip, as venv runs it"),
+    ("-m venv", "venv"),
+    ("-m virtualenv", "virtualenv"),
+    ("*/virtualenv", "virtualenv"),
+    ("*/virtualenv/discovery/py_info.py", "virtualenv's probe"),
+    ("*/python_discovery/_py_info.py", "virtualenv's probe"),
+    ("*/get_interpreter_info.py", "uv's probe"),
+    ("-m uv", "uv"),
+    ("-c *from python.get_interpreter_info import main*", "uv's probe"),
+    ("-m compileall", "compileall, as installers run it"),
+    ("*/__pip-runner__.py", "pip's build environment"),
+    ("*/pipx", "pipx"),
+    ("*/poetry", "poetry"),
+    ("*/pdm", "pdm"),
+    ("*/hatch", "hatch"),
+    ("*/conda", "conda"),
+    ("*/register-python-argcomplete", "shell completion"),
+    ("*/python-argcomplete-check-easy-install-script", "shell completion"),
+    ("-m ipykernel_launcher", "a Jupyter kernel: its front end debugs it"),
+    ("-m ipykernel", "a Jupyter kernel"),
+    ("*/ms-python.*", "a helper of VS Code's Python extension"),
+    ("*/.vscode*/extensions/*", "a helper of a VS Code extension"),
+    ("*/pycharm*/helpers/*", "a helper of PyCharm"),
+    ("*/python-ce/helpers/*", "a helper of PyCharm"),
+    ("*/plugins/python*/helpers/*", "a helper of PyCharm"),
+)
+
+
+def what_runs(command: tuple[str, ...]) -> str:
+    """What a Python command line runs: a script's path (with a slash in it), `-m MODULE`, `-c CODE` or `-`."""
+    arguments = iter(command[1:])
+    for argument in arguments:
+        if argument == "-" or not argument.startswith("-"):
+            path = argument.replace("\\", "/")
+            name = path[:-4] if path.lower().endswith(".exe") else path
+            return name if "/" in name or name == "-" else f"./{name}"
+        if argument.startswith("--"):
+            if argument == "--check-hash-based-pycs":
+                next(arguments, None)
+            continue
+        for at, letter in enumerate(argument[1:], 2):  # short options may be written together: -Bc, -Wignore
+            if letter in "cmWX":
+                value = argument[at:] or next(arguments, "")
+                if letter in "cm":
+                    return f"-{letter} {value}"
+                break
+    return "-"
+
+
+def matches(pattern: str, command: tuple[str, ...]) -> bool:
+    """Whether a user's pattern matches a command line: the whole of it, one argument, or the last part of its path."""
+    if glob(pattern, " ".join(command)):
+        return True
+    return any(glob(pattern, part) or glob(pattern, part.replace("\\", "/").rpartition("/")[2]) for part in command)
+
+
+def glob(pattern: str, text: str) -> bool:
+    """Match `*` (anything) and `?` (one character), the whole text. (`fnmatch` would import `re`: 5 ms.)"""
+    at = star = -1
+    here = there = 0
+    while there < len(text):
+        if here < len(pattern) and pattern[here] == "*":
+            star, at = here, there
+            here += 1
+        elif here < len(pattern) and pattern[here] in ("?", text[there]):
+            here += 1
+            there += 1
+        elif star >= 0:
+            at += 1
+            here, there = star + 1, at
+        else:
+            return False
+    return not pattern[here:].strip("*")

@@ -1,0 +1,262 @@
+"""Load the debugger into this process: before the program, or into it while it runs."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import time
+
+from autoattach import _records, debuggers
+from autoattach._errors import AttachError, DebuggerError
+from autoattach._exclusions import what_runs
+from autoattach._ledger import Ledger
+from autoattach._modules import make_room
+from autoattach._notices import say
+from autoattach._session import SESSION, Session
+from autoattach._settings import VARIABLES
+from autoattach._signals import without_interrupts
+from autoattach._threads import import_threading, start_thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from autoattach._process import Process
+    from autoattach._settings import Settings
+    from autoattach._watcher import Watcher
+
+BLOCKED = 2.0  # seconds after which a main thread that runs no Python code counts as blocked in a call
+
+
+class Loader:
+    """A debugger, as it comes into this process and goes out of it again."""
+
+    def __init__(self, debugger: str, settings: Settings, process: Process) -> None:
+        self.debugger = debugger
+        self.settings = settings
+        self.process = process
+        self.ledger = Ledger()
+        self.told = Ledger()
+        self.over = False
+        self.session: Session | None = None
+        self.watcher: Watcher | None = None
+        self._loaded = False
+        self._main = _thread.get_ident() if not process.started else main_thread()
+
+    def is_attached(self) -> bool:
+        """Whether an IDE can reach this process, or has."""
+        return not self.over and ((self.watcher is not None and self.watcher.is_watching()) or self.is_loaded())
+
+    def is_loaded(self) -> bool:
+        """Whether the debugger is at work in this process."""
+        return self._loaded and debuggers.load(self.debugger).is_at_work()
+
+    def is_client_connected(self) -> bool:
+        """Whether an IDE is there, and has set its breakpoints."""
+        return self.is_loaded() and debuggers.load(self.debugger).is_client_connected()
+
+    def detach(self) -> None:
+        """Take back every change, so that the program runs on as if it had never been attached to."""
+        if self.watcher is not None:
+            self.watcher.stop()
+        self.over = True
+        self.ledger.undo()
+        self.told.undo()
+        _records.erase()
+
+    def withdraw(self) -> bool:
+        """Detach where nobody has come, and nobody else leads. Whether that is so."""
+        if self.session is None or self.session.pid != os.getpid() or self.is_loaded():
+            return False
+        if self.watcher is not None:
+            self.watcher.stop()  # with whom an IDE may stand just now
+        if self.is_loaded():
+            return False
+        self.detach()
+        return True
+
+    def forked(self) -> None:
+        """In a forked child: this thread is the main one."""
+        self._main = _thread.get_ident()
+
+    def tell_children(self, session: Session) -> None:
+        """Put into the environment what a child needs to know, or take out what would make it attach."""
+        global _current
+        self.session, _current = session, self
+        if self.settings.subprocess:
+            for name, value in self.settings.given:
+                self.told.environ(name, value)
+            self.told.environ(SESSION, session.to_text())
+        else:
+            for name in [*(variable.name for variable in VARIABLES), SESSION]:
+                self.told.environ(name, None)
+
+    def load(self, session: Session, held: bool, until: float = 0.0, **sockets: Any) -> bool:
+        """There is an IDE: load the debugger, and hand it the sockets (see `debuggers.Task`).
+
+        False where the IDE has not set its breakpoints by the end of the hold. Raises `AttachError`.
+        """
+        warn_of_coverage(self.debugger, self.process)
+        modules = set(sys.modules)
+        task = self._task(session, held, until, **sockets)
+        live = session.replace(live=True)
+        if session.mode == "listen":
+            self.tell_children(live)
+        _records.write(live, self.process.pid, held=held)
+        self.ledger.enter("record", _records.erase)
+        try:
+            self._loaded = True
+            attached = self._attach(debuggers.load(self.debugger), task)
+        except AttachError:
+            raise
+        except BaseException as error:  # also SystemExit, which some releases raise
+            raise DebuggerError(
+                f"{self.debugger} failed ({type(error).__name__}: {error})", f"try another release of {self.debugger}"
+            ) from None
+        _records.update(held=False)
+        if task.early:
+            make_room(modules, self.process.command)
+        return attached is not False or self.over
+
+    def _attach(self, debugger: debuggers.Debugger, task: debuggers.Task) -> bool:
+        """In this thread or, where a call came from another one, in the main thread for a debugger that wants that."""
+        if not (task.held and debugger.main_thread_only) or _thread.get_ident() == self._main:
+            return debugger.attach(task)
+        from autoattach._pending import call_in_main_thread, done_in_main_thread
+
+        outcome: list[Any] = []
+
+        def attach() -> None:
+            try:
+                outcome.append(debugger.attach(task))
+            except BaseException as error:
+                outcome.append(error)
+
+        if not done_in_main_thread(lambda: without_interrupts(attach), BLOCKED):
+            call_in_main_thread(debugger.take_thread)
+            return debugger.attach(task)
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        debugger.take_thread()
+        return bool(outcome[0])
+
+    def _task(self, session: Session, held: bool, until: float, **sockets: Any) -> debuggers.Task:
+        return debuggers.Task(
+            **{"listener": None, "visitors": [], "members": [], "entrance": None, **sockets},
+            session=session,
+            until=until,
+            held=held,
+            early=held and not self.process.started,
+            ledger=self.ledger,
+            log=self.settings.log,
+            path_mappings=self.settings.path_mappings,
+            subprocess=self.settings.subprocess,
+            excluded=self._excluded,
+            verbose=self.settings.verbose,
+            lost=self.lost,
+        )
+
+    def carried(self, seconds: float) -> None:
+        """In a child that the debugger of its parent carries by itself: have it looked after."""
+        global _current
+        self.session = session = Session.from_text(self.settings.session or "")
+        _current, self._loaded = self, True
+        task = self._task(session, True, 0.0) if session is not None else None
+        if session is not None:
+            _records.write(session, self.process.pid)
+            self.ledger.enter("record", _records.erase)
+        start_thread(debuggers.load(self.debugger).carried, task, seconds)
+
+    def load_behind(self, load: Callable[[], object]) -> None:
+        """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded."""
+        done = _thread.allocate_lock()
+        done.acquire()
+
+        def hurry() -> None:
+            interval = sys.getswitchinterval()
+            sys.setswitchinterval(1e-4)  # a busy program would leave us 5 ms in 10: 4 to 5 s from connect to stop
+            try:
+                load()
+            except BaseException as error:
+                self.give_up(error)
+            finally:
+                if sys.getswitchinterval() == 1e-4:
+                    sys.setswitchinterval(interval)
+                done.release()
+
+        try:
+            import_threading(self._main)
+            debugger = debuggers.load(self.debugger)
+            if debugger.main_thread_only:
+                from autoattach._pending import call_in_main_thread, done_in_main_thread
+
+                if done_in_main_thread(lambda: without_interrupts(hurry), BLOCKED):
+                    return
+                call_in_main_thread(debugger.take_thread)
+            import threading
+
+            from autoattach.debuggers._pydevd import hide
+
+            # A thread that `threading` knows: debuggers ask for the current one. Here join() would ask, and the bare
+            # thread that we are in would be known as a dummy from then on.
+            thread = threading.Thread(target=hurry, name="autoattach", daemon=True)
+            hide(thread)
+            thread.start()
+            done.acquire()
+        except BaseException as error:  # no threads left, for one: in this thread it would be a traceback
+            self.give_up(error)
+
+    def give_up(self, error: BaseException) -> None:
+        """It does not work here: take back every change, and let the program run on."""
+        self.ledger.undo()
+        say(f"{str(error) or type(error).__name__}; running on without a debugger")
+
+    def lost(self, what: str) -> None:
+        """The debugger has lost what it needs: take back every change, and let the program run on.
+
+        Not what the children are told: a child of a process that lives does not hold.
+        """
+        if self.over:
+            return
+        self.over = True
+        say(f"{what}; running on without a debugger")
+        self.ledger.undo()
+
+    def _excluded(self, command: tuple[str, ...]) -> bool:
+        """Whether a child with this command line is one that is never attached to."""
+        from autoattach._plan import excluded
+
+        return excluded(self.settings, self.process.replace(command=command, debugger=""))
+
+
+_current: Loader | None = None
+
+
+def current() -> Loader | None:
+    """What this process has last tried to attach with, or been forked with."""
+    return _current
+
+
+def main_thread() -> int:
+    """The identifier of the main thread of a program that runs."""
+    import threading
+
+    return threading.main_thread().ident or 0
+
+
+def warn_of_coverage(debugger: str, process: Process) -> None:
+    """Say so where coverage and the debugger take the one trace function from each other (measured with coverage 7)."""
+    if sys.version_info >= (3, 12) and debugger == "debugpy":  # sys.monitoring has room for both
+        return
+    runs = what_runs(process.command)
+    advice = "debug without coverage, or on Python 3.12 and later with debugpy"
+    if runs == "-m coverage" or runs.endswith("/coverage"):
+        say(f"coverage and {debugger} displace each other: breakpoints in the main thread are not hit; {advice}")
+    elif process.tracer == "coverage":
+        say(f"coverage and {debugger} displace each other: what this process runs is not measured; {advice}")
+
+
+def now() -> float:
+    """The clock of every `until`, in seconds."""
+    return time.monotonic()

@@ -1,0 +1,91 @@
+"""A debugger that `autoattach run` brings along from its own environment, for a Python that has none.
+
+It is found last, so that what the program has of its own wins; and nothing else of that environment can be imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from autoattach import debuggers
+from autoattach.debuggers import ROWS, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Sequence
+
+    from autoattach._plan import Installed
+
+# What the modules of each begin with: debugpy and ptvsd carry their pydevd inside themselves
+MODULES = {"debugpy": ("debugpy",), "ptvsd": ("ptvsd",), "pydevd-pycharm": ("pydev", "_pydev")}
+
+
+class Lender:
+    """Finds the debuggers' modules, and no others, in folders that are not on the path."""
+
+    def __init__(self, folders: Sequence[str], beginnings: tuple[str, ...]) -> None:
+        self._folders = list(folders)
+        self._beginnings = beginnings
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        """As Python asks each finder; `path` is None for a module that is in no package."""
+        if path is not None or not name.startswith(self._beginnings):
+            return None
+        from _frozen_importlib_external import PathFinder  # importlib.machinery's, which would cost an import
+
+        return PathFinder.find_spec(name, self._folders)
+
+
+def borrow(there: Installed, folders: str, ide: str | None) -> Installed:
+    """Where no debugger for the IDE is installed (none at all, with None), have it found in those folders, too.
+
+    What is there then is returned; what has no release for this Python is `unsupported`.
+    """
+    names = [row[0] for row in ROWS if ide in (None, row[0], row[1])]
+    if there.disabled or any(known.installed and known.name in names for known in there.debuggers):
+        return there
+    beginnings = tuple(beginning for name in names for beginning in MODULES[name])
+    lender: Any = Lender(folders.split(os.pathsep), beginnings)
+    sys.meta_path.append(lender)
+    now = debuggers.installed()
+    return now.replace(  # type: ignore[no-any-return]
+        debuggers=tuple(
+            known.replace(unsupported=known.unsupported or _unfit(known.name)) if known.name in names else known
+            for known in now.debuggers
+        )
+    )
+
+
+def _unfit(name: str) -> str:
+    """Why it cannot work on this Python, or an empty string; as its metadata has it, for it would fail only later."""
+    module = name.replace("-", "_")
+    origin = find(module)
+    if origin is None:
+        return ""
+    folder = os.path.dirname(origin)
+    if os.path.basename(folder) == module:
+        folder = os.path.dirname(folder)
+    try:
+        for entry in os.listdir(folder):
+            if entry.startswith(f"{module}-") and entry.endswith(".dist-info"):
+                with open(os.path.join(folder, entry, "METADATA"), encoding="utf-8", errors="replace") as file:
+                    for line in file:
+                        if line.startswith("Requires-Python:"):
+                            return _too_old(f"the {name} of {folder}", line.partition(":")[2])
+                        if not line.strip():
+                            break
+    except OSError:
+        pass
+    return ""
+
+
+def _too_old(what: str, requires: str) -> str:
+    for part in requires.split(","):
+        version = part.strip()[2:].strip()
+        if part.strip().startswith(">=") and version.replace(".", "").isdigit():
+            least = tuple(map(int, version.split(".")))
+            if sys.version_info < least:
+                here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+                return f"{what} is for Python {version} and later, and this is {here}"
+    return ""

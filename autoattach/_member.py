@@ -1,0 +1,176 @@
+"""Belonging to a session while the program runs: as its leader at the door, or as a member that is told."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from autoattach import _records, _uwsgi
+from autoattach._connect import connect
+from autoattach._door import Door
+from autoattach._errors import AttachError, SessionGone
+from autoattach._link import Link
+from autoattach._loading import Loader
+from autoattach._network import ATTEMPT, greets_as_dap, spell
+from autoattach._notices import say
+from autoattach._signals import EndingSignals
+from autoattach._watcher import Watcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+
+    from autoattach._plan import Join
+    from autoattach._process import Process
+    from autoattach._session import Session
+    from autoattach._settings import Settings
+    from autoattach._watcher import Place
+
+ANSWER = 5.0  # seconds that the answer to a link may take: the adapter gives it at once, on a machine that is not busy
+CLIENT = 10.0  # seconds that a child is held for the IDE to attach to it: one that knows no sub-sessions never does
+
+
+def join(answer: Join, settings: Settings, process: Process) -> None:
+    """Become a member. Raises `SessionGone` where nobody is there any more; then nothing is left of it."""
+    session = answer.session
+    if session.mode == "connect":
+        return follow(answer, settings, process)
+    link = Link.open(session, process.pid)
+    loader = Loader(session.debugger, settings, process)
+    where = spell(session.host, session.port)
+    if answer.stranger:
+        say(f"joins the session of pid {session.pid} at {where}: who attaches there sees this process, too")
+    elif settings.verbose:
+        say(f"joins the session of pid {session.pid} at {where}")
+    loader.tell_children(session)
+    _records.write(session, process.pid)
+    follower = Follower(loader, session)
+    if session.live:  # when that was written; asked, the adapter says whether it still is
+        with EndingSignals(process.started):
+            entrance = link.wait(time.monotonic() + ANSWER)
+            if entrance is not None:
+                link.close()
+                try:
+                    follower.enter(entrance, held=True)
+                except AttachError as error:
+                    loader.give_up(error)
+                return
+        if not link.is_ours():
+            link.close()
+            _records.erase()
+            raise SessionGone(f"the session of pid {session.pid} has ended")
+    follower.watch(link)
+
+
+def follow(answer: Join, settings: Settings, process: Process) -> None:
+    """Connect to where the IDE of a session listens that its leader has connected to: no hold, and one try."""
+    session = answer.session
+    loader = Loader(session.debugger, settings, process)
+    loader.tell_children(session)
+    try:
+        sock = connect(
+            session.host, session.port, time.monotonic() + ATTEMPT, greets_as_dap, "the IDE", lambda error: None
+        )
+    except AttachError:  # gone, or not there yet: the leader has said what there is to say
+        return
+    try:
+        loader.load(session, True, time.monotonic() + CLIENT, visitors=[sock])
+    except AttachError as error:
+        loader.give_up(error)
+    finally:
+        sock.close()
+
+
+class Follower:
+    """A process of a session, with no debugger in it until an IDE comes."""
+
+    def __init__(self, loader: Loader, session: Session) -> None:
+        self.loader = loader
+        self.session = session
+        self._short = 0
+
+    def watch(self, place: Place) -> None:
+        """Wait behind the running program: at the door, which this process then leads, or at the link."""
+        self.loader.watcher = Watcher(place, greets_as_dap, self._serve, self._find_and_record, self._forked)
+        self.loader.watcher.start()
+        _uwsgi.follow()
+
+    def lead(self, door: Door, visitors: list[_socket.socket], held: bool, until: float = 0.0) -> bool:
+        """An IDE stands at the door. Raises `AttachError`."""
+        sockets = [*visitors, *door.members]
+        try:
+            return self.loader.load(
+                self.session, held, until, listener=door.socket, visitors=visitors, members=door.members
+            )
+        finally:
+            for sock in sockets:
+                sock.close()
+            door.close()
+
+    def enter(self, entrance: tuple[str, int, int], held: bool) -> bool:
+        """The session has an IDE, and debuggees go in there. Raises `AttachError`."""
+        self.session = self.session.replace(pid=entrance[2])
+        return self.loader.load(self.session, held, time.monotonic() + CLIENT, entrance=entrance[:2])
+
+    def _serve(self, place: Place, arrived: Any) -> None:
+        if isinstance(place, Door):
+            self.loader.load_behind(lambda: self.lead(place, arrived, held=False))
+        else:
+            place.close()
+            self.loader.load_behind(lambda: self.enter(arrived, held=False))
+
+    def _find_and_record(self, lost: Place | None) -> Place | None:
+        place = self._find(lost)
+        if place is None:
+            _records.erase()
+        elif isinstance(place, Link):
+            _records.write(self.session, os.getpid())
+        return place
+
+    def _find(self, lost: Place | None) -> Place | None:
+        """A new place, when the one we had has gone: with whoever leads now, or at the door, if nobody does."""
+        if lost is not None:
+            lost.close()
+            # Whoever has the port now does not know us, if it sends us away again and again.
+            self._short = self._short + 1 if time.monotonic() - lost.opened < 1.0 else 0
+            if self._short > 2:
+                return None
+        pid = os.getpid()
+        if self.session.debugger == "ptvsd":
+            return self._next_port(pid)
+        for _ in range(3):
+            try:
+                return Link.open(self.session, pid)
+            except AttachError:
+                pass
+            try:
+                door = Door.open(self.session.host, (self.session.port, self.session.port), self.session.id, patience=0)
+            except AttachError:
+                time.sleep(0.05)
+                continue
+            self.session = self.session.replace(pid=pid, live=False)
+            _records.write(self.session, pid)
+            return door
+        return None
+
+    def _next_port(self, pid: int) -> Door | None:
+        """Nobody can join a session of ptvsd's: a forked child has a port of its own, out of a range."""
+        ports = self.loader.settings.ports
+        if ports is None or ports[1] <= self.session.port:
+            return None
+        try:
+            door = Door.open(self.session.host, (self.session.port + 1, ports[1]))
+        except AttachError:
+            return None
+        self.session = self.session.replace(pid=pid, port=door.address[1])
+        _records.write(self.session, pid)
+        say(f"VS Code can attach at {spell(*door.address)} at any time (ptvsd)")
+        return door
+
+    def _forked(self) -> bool:
+        if not self.loader.settings.subprocess:
+            return False
+        self.loader.forked()
+        self.loader.process = self.loader.process.replace(pid=os.getpid())
+        return True

@@ -1,0 +1,277 @@
+"""The variables a user sets, parsed once. Nothing else reads the environment.
+
+Each value is data and never evaluated. A bad one becomes a `SettingError` in `Settings.problems`, so that parsing
+never raises and `autoattach doctor` can show all of them at once.
+"""
+
+from __future__ import annotations
+
+from autoattach._errors import SettingError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator, Mapping, Tuple
+
+    Ports = Tuple[int, int]
+
+OFF = frozenset(["", "0", "false", "no", "off"])
+LATER = frozenset(["exception", "signal", "breakpoint", "request"])
+REQUEST = "request"
+SESSION = "AUTOATTACH_SESSION"
+LENT = "AUTOATTACH_LENT"
+RUN = "AUTOATTACH_RUN"
+# Set in its terminals by VS Code's Python Debugger extension, which watches the folder of this file
+ENDPOINTS = "VSCODE_DEBUGPY_ADAPTER_ENDPOINTS"
+# Of a reload pair, the one that runs the user's code has one of these: Django's and Werkzeug's
+RELOADED = ("RUN_MAIN", "WERKZEUG_RUN_MAIN")
+# What else tells flask, uvicorn and fastapi whether to reload, and how many workers to have
+HINTS = (*RELOADED, "FLASK_DEBUG", "FLASK_ENV", "UVICORN_RELOAD", "UVICORN_WORKERS", "WEB_CONCURRENCY")
+
+FOREVER = float("inf")
+
+
+class Frozen:
+    """A plain value: its fields are its slots, set once. (`dataclasses` and `typing` cost 10 ms at start-up.)"""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __init__(self, **fields: Any) -> None:
+        for name in self.__slots__:
+            object.__setattr__(self, name, fields.pop(name))
+        if fields:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(fields)}")
+
+    def replace(self, **fields: Any) -> Any:
+        """A copy with some fields changed."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.__slots__}, **fields})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(getattr(self, n) == getattr(other, n) for n in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__slots__))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word.partition(":")[0].strip() for word in value.lower().split(","))
+
+
+def _start(value: str) -> bool:
+    if value.lower() in OFF:
+        return False
+    words = _words(value)
+    if any(word in LATER and word != REQUEST for word in words):
+        raise ValueError("1, or request (the other words for later are not in this release)")
+    return REQUEST not in words
+
+
+def _flag(value: str) -> bool:
+    return value.lower() not in OFF
+
+
+def _text(value: str) -> str | None:
+    return value or None
+
+
+def _host(value: str) -> str | None:
+    if value.startswith("[") and value.endswith("]"):  # [::1], as in a URL
+        value = value[1:-1]
+    if any(c.isspace() or c in "/@" for c in value):
+        raise ValueError("a host name or an IP address, such as 127.0.0.1")
+    return value or None
+
+
+def _ports(value: str) -> Ports | None:
+    if not value or "://" in value:  # Kubernetes sets tcp://10.0.0.1:9000 for a service that is called "debugger"
+        return None
+    allowed = "a port from 0 to 65535, or a range such as 9000-9010"
+    first, dash, last = value.partition("-")
+    last = last if dash else first
+    if not all(port.isascii() and port.isdigit() and len(port) < 6 for port in (first, last)):
+        raise ValueError(allowed)
+    ports = int(first), int(last)
+    if ports[0] > ports[1] or ports[1] > 65535 or (dash and not ports[0]):
+        raise ValueError(allowed)
+    return ports
+
+
+def _wait(value: str) -> float | None:
+    if not value:
+        return None
+    if value.lower() == "forever":
+        return FOREVER
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < FOREVER:
+        raise ValueError("seconds such as 30, 0 for no wait, or forever")
+    return seconds
+
+
+def _choice(*words: str) -> Callable[[str], str | None]:
+    def parse(value: str) -> str | None:
+        word = value.lower().replace("_", "-")
+        if word and word not in words:
+            raise ValueError(" or ".join([", ".join(words[:-1]), words[-1]]))
+        return word or None
+
+    return parse
+
+
+def _patterns(value: str) -> tuple[str, ...]:
+    return tuple(pattern.strip() for pattern in value.split(",") if pattern.strip())
+
+
+def _mappings(value: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for pair in _patterns(value):
+        local, equals, remote = pair.partition("=")
+        if not (local.strip() and equals and remote.strip()):
+            raise ValueError("LOCAL=REMOTE, such as /home/me/app=/srv/app; more of them separated by commas")
+        pairs.append((local.strip(), remote.strip()))
+    return tuple(pairs)
+
+
+class Variable(Frozen):
+    """One row of the table: the variable, its field in `Settings`, how it is parsed, what it means."""
+
+    __slots__ = ("name", "field", "parse", "meaning")
+    name: str
+    field: str
+    parse: Callable[[str], Any]
+    meaning: str
+
+
+def _table() -> Iterator[Variable]:
+    ide = _choice("vscode", "pycharm", "debugpy", "ptvsd", "pydevd-pycharm")
+    for name, field, parse, meaning in (
+        (
+            "START_DEBUGGER",
+            "on",
+            _start,
+            "any value but 0, false, no and off turns it on; request: as one asks for it",
+        ),
+        ("DEBUGGER_IDE", "ide", ide, "vscode or pycharm; or debugpy, ptvsd, pydevd-pycharm"),
+        ("DEBUGGER_HOST", "host", _host, "the address to listen on, or where the IDE listens (127.0.0.1)"),
+        ("DEBUGGER_PORT", "ports", _ports, "a port (9000); to listen also 0, any free one, or a range"),
+        ("DEBUGGER_MODE", "mode", _choice("listen", "connect"), "listen or connect"),
+        ("DEBUGGER_WAIT", "wait", _wait, "seconds to hold the program for the IDE, 0, or forever"),
+        ("DEBUGGER_ONLY", "only", _patterns, "attach only where one of these patterns matches the command line"),
+        ("DEBUGGER_SKIP", "skip", _patterns, "further patterns never to attach to"),
+        ("DEBUGGER_SUBPROCESS", "subprocess", _flag, "0: children do not attach"),
+        (
+            "DEBUGGER_PATH_MAPPINGS",
+            "path_mappings",
+            _mappings,
+            "LOCAL=REMOTE pairs: the IDE's folder and this machine's",
+        ),
+        ("DEBUGGER_STRICT", "strict", _flag, "1: exit with status 1 where no session can be had"),
+        ("DEBUGGER_LOG", "log", _text, "a folder for the debugger's own logs"),
+        ("DEBUGGER_VERBOSE", "verbose", _flag, "1: one line for every decision"),
+        ("DEBUGGER_REQUEST_TOKEN", "token", _text, "what a request must carry in X-Debugger-Token to be debugged"),
+    ):
+        yield Variable(name=name, field=field, parse=parse, meaning=meaning)
+
+
+VARIABLES = tuple(_table())
+DEFAULTS = {"DEBUGGER_SUBPROCESS": "1"}
+
+
+class Settings(Frozen):
+    """What the environment says. A field is None where its variable is unset."""
+
+    __slots__ = (
+        "on", "ide", "host", "ports", "mode", "wait", "only", "skip", "subprocess", "path_mappings", "strict", "log",
+        "verbose", "token", "session", "lent", "awaited", "terminal_ide", "endpoints", "completing", "debugged",
+        "hints", "on_request", "given", "problems",
+    )  # fmt: skip
+    on: bool
+    ide: str | None
+    host: str | None
+    ports: Ports | None
+    mode: str | None
+    wait: float | None
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    subprocess: bool
+    path_mappings: tuple[tuple[str, str], ...]
+    strict: bool
+    log: str | None
+    verbose: bool
+    token: str | None
+    session: str | None
+    """The session that the parent handed down, as `_session.Session.from_text` reads it."""
+    lent: str | None
+    """Folders with debuggers for a Python that has none, separated as those of the path are."""
+    awaited: bool
+    """`autoattach run` wants to know whether it attaches and, where it does not, why."""
+    terminal_ide: str | None
+    """`vscode` or `pycharm` where the terminal belongs to one."""
+    endpoints: str | None
+    """The file in which VS Code looks for an endpoint to attach to."""
+    completing: bool
+    """A shell asks for the completion of a command, on each press of a key."""
+    debugged: bool
+    """debugpy's launcher says that it debugs this process."""
+    hints: Mapping[str, str]
+    """What the environment tells launchers and reloaders of the user's code (`HINTS`)."""
+    on_request: bool
+    """START_DEBUGGER says to attach when a request asks for it."""
+    given: tuple[tuple[str, str], ...]
+    """Variables that a call's arguments stand for: children are told."""
+    problems: tuple[SettingError, ...]
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Parse a mapping such as `os.environ`. Never raises: see `problems`."""
+        fields: dict[str, Any] = {}
+        problems = []
+        for variable in VARIABLES:
+            unset = DEFAULTS.get(variable.name, "")
+            value = environ.get(variable.name, "").strip() or unset
+            try:
+                fields[variable.field] = variable.parse(value)
+            except ValueError as error:
+                problems.append(SettingError(variable.name, value, str(error)))
+                fields[variable.field] = variable.field == "on" or variable.parse(unset)
+        return cls(
+            session=environ.get(SESSION) or None,
+            lent=environ.get(LENT) or None,
+            awaited=bool(environ.get(RUN)),
+            terminal_ide=_terminal_ide(environ),
+            endpoints=environ.get(ENDPOINTS) or None,
+            completing=any(map(_asks_for_completion, environ)),
+            debugged=bool(environ.get("DEBUGPY_RUNNING")),
+            hints={name: environ[name] for name in HINTS if environ.get(name)},
+            on_request=REQUEST in _words(environ.get("START_DEBUGGER", "")),
+            given=(),
+            problems=tuple(problems),
+            **fields,
+        )
+
+
+def _asks_for_completion(name: str) -> bool:
+    """argcomplete and click (`_FLASK_COMPLETE`); pip and Django, which set theirs beside the shell's `COMP_WORDS`."""
+    return (
+        name == "_ARGCOMPLETE"
+        or name.endswith("_AUTO_COMPLETE")
+        or (name.startswith("_") and name.endswith("_COMPLETE"))
+    )
+
+
+def _terminal_ide(environ: Mapping[str, str]) -> str | None:
+    if environ.get("TERMINAL_EMULATOR") == "JetBrains-JediTerm" or environ.get("PYCHARM_HOSTED"):
+        return "pycharm"
+    if environ.get("TERM_PROGRAM") == "vscode" or any(name.startswith("VSCODE_") for name in environ):
+        return "vscode"
+    return None

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM while we keep the main thread."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+_signal: Any = __import__("_signal")  # `signal` would import `enum`
+
+
+class EndingSignals:
+    """Within it Ctrl-C and SIGTERM end the process as they end any program: killed by the signal, without a traceback.
+
+    A KeyboardInterrupt out of a start-up hook would be a fatal error, and debuggers swallow it while they load. As
+    process 1 the default action of both is to do nothing; there the process exits with 128 and the signal's number.
+
+    A program that has `started` meets its KeyboardInterrupt itself.
+    """
+
+    def __init__(self, started: bool) -> None:
+        self._started = started
+
+    def __enter__(self) -> None:
+        self._before: dict[int, Any] = {}
+        first = os.getpid() == 1
+        wanted: dict[int, Any] = {_signal.SIGINT: _signal.SIG_DFL}
+        if first:
+            wanted = {_signal.SIGINT: self._exit, _signal.SIGTERM: self._exit}
+        if self._started:
+            del wanted[_signal.SIGINT]
+        for number, action in wanted.items():
+            now = _signal.getsignal(number)
+            if now in (_signal.default_int_handler, _signal.SIG_DFL) and now is not action:
+                try:
+                    _signal.signal(number, action)
+                except ValueError:  # not the main thread
+                    continue
+                self._before[number] = now
+
+    @staticmethod
+    def _exit(number: int, frame: FrameType | None) -> None:
+        os._exit(128 + number)
+
+    def __exit__(self, *exception: object) -> None:
+        for number, action in self._before.items():
+            if _signal.getsignal(number) in (_signal.SIG_DFL, self._exit):  # else a debugger's: not ours to change
+                _signal.signal(number, action)
+
+
+def without_interrupts(function: Any, *arguments: Any) -> None:
+    """Call in the main thread of a running program; a Ctrl-C that comes meanwhile reaches the program afterwards."""
+    seen: list[int] = []
+    handler = _signal.getsignal(_signal.SIGINT)
+    python = callable(handler)
+    if python:
+        _signal.signal(_signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        function(*arguments)
+    finally:
+        if python:
+            _signal.signal(_signal.SIGINT, handler)
+    if seen:
+        _signal.raise_signal(_signal.SIGINT)

@@ -1,0 +1,268 @@
+"""Run debugpy's adapter on sockets that are there already. A program, started by `debugpy.py` beside it.
+
+Its orders are one line of JSON on standard input, so that no secret stands in a command line. The adapter makes its
+public socket with `debugpy.common.sockets.create_server` (debugpy 1.6 to 1.8.22), and that function is replaced here;
+the other replacements each say what goes wrong without them. On POSIX the sockets are inherited, by number; on Windows
+they are shared, as bytes.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Read the orders, leave the session of the program that is debugged, and serve."""
+    orders = json.loads(sys.stdin.buffer.readline())
+    if hasattr(os, "fork") and os.fork() != 0:  # the program must not have to reap us: the adapter may outlive it
+        os._exit(0)
+    # In place of the folder of this file, in which `debugpy` is another module
+    sys.path[0] = orders["path"]
+    sys.argv[1:] = orders["arguments"]
+    try:
+        serve(orders)
+    except Exception as error:
+        import socket
+
+        with socket.create_connection(("127.0.0.1", orders["report"]), 5) as report:
+            report.sendall(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        raise
+
+
+def serve(orders: dict) -> None:  # type: ignore[type-arg]
+    """Run the adapter as the orders say, until its debuggees and clients have gone."""
+    import base64
+    import inspect
+    import queue
+    import select
+    import socket
+    import threading
+    import time
+
+    from debugpy.common import log, messaging, sockets
+
+    def take(order: "int | str") -> socket.socket:
+        share: Any = getattr(socket, "fromshare", None)  # on Windows
+        sock = socket.socket(fileno=order) if isinstance(order, int) else share(base64.b64decode(order))
+        sock.setblocking(True)
+        # As debugpy's own sockets: a client whose machine has vanished is noticed within 20 s
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, seconds in (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 5)):
+            if hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+        return sock
+
+    class Door(socket.socket):
+        """The listening socket; who has been let in already comes first."""
+
+        def accept(self):  # type: ignore[no-untyped-def]
+            # Nobody before the program itself is there: a client that comes sooner has the adapter listen for programs
+            # twice, and one that leaves sooner ends it (debugpy 1.8.22).
+            while not servers.connections():
+                time.sleep(0.005)
+            if visitors:
+                visitor = visitors.pop(0)
+                try:
+                    return visitor, visitor.getpeername()
+                except OSError:  # gone meanwhile
+                    return visitor, ("", 0)
+            if not self.sorting:
+                self.sorting = True
+                threading.Thread(target=self.sort, daemon=True).start()
+            while True:
+                client = clients_to_come.get()
+                if client is None:
+                    raise OSError("the door is closed")
+                # When the last program has gone we are about to end, and a client would wait in vain (debugpy 1.6 to
+                # 1.8.22); after an exec the next one is about to come.
+                until = time.monotonic() + 1
+                while not servers.connections() and time.monotonic() < until:
+                    time.sleep(0.01)
+                if servers.connections():
+                    return client
+                sockets.close_socket(client[0])
+
+        sorting = False
+
+        def sort(self) -> None:
+            """Processes of the session come to the same door as its clients: let both in, and tell them apart."""
+            while True:
+                try:
+                    sock, address = super().accept()
+                except OSError:
+                    clients_to_come.put(None)
+                    return
+                threading.Thread(target=receive, args=(sock, address), daemon=True).start()
+
+    def receive(sock: socket.socket, address: Any) -> None:
+        sock.settimeout(10)
+        try:
+            first = sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            first = b""
+        if first != orders["hello"][:1].encode():  # a client begins with "Content-Length"
+            sock.settimeout(None)
+            clients_to_come.put((sock, address))
+            return
+        try:
+            line = sock.makefile("rb").readline(200).decode()
+            if line.startswith(orders["hello"]):
+                # After an exec it has the id of the program before, of which the adapter must have taken leave.
+                pid, until = int(line.split()[-1]), time.monotonic() + 3
+                while (pid in [conn.pid for conn in servers.connections()]) and time.monotonic() < until:
+                    time.sleep(0.01)
+                with members_lock:
+                    for member in list(members):
+                        if select.select([member], [], [], 0)[0]:  # it has ended
+                            members.remove(member)
+                            member.close()
+                    members.append(sock)
+                    if not tell_members():
+                        sock.sendall(orders["wait"].encode())
+                return
+        except (OSError, ValueError):
+            pass
+        sock.close()
+
+    def tell_members() -> bool:
+        """Where debuggees go; only when there is a client: nobody loads a debugger for want of one."""
+        for conn in servers.connections():
+            session = getattr(conn.server, "session", None)
+            if session is not None and session.client.is_connected and not session.is_finalizing:
+                break
+        else:
+            return False
+        host, port = sockets.get_address(servers.listener)[:2]
+        with members_lock:
+            while members:
+                member = members.pop()
+                try:
+                    member.sendall(f"{host} {port} {orders['pid']}\n".encode())
+                except OSError:  # it has ended
+                    pass
+                member.close()
+        return True
+
+    clients_to_come: Any = queue.SimpleQueue()
+    members = [take(order) for order in orders["members"]]
+    members_lock = threading.RLock()
+    visitors = [take(order) for order in orders["visitors"]]
+    listener = take(orders["listener"])
+    door = Door(listener.family, listener.type, listener.proto, fileno=listener.detach())
+    create_server = sockets.create_server
+
+    def create_server_or_take(host, port=0, *arguments, **keywords):  # type: ignore[no-untyped-def]
+        if port != orders["port"]:
+            return create_server(host, port, *arguments, **keywords)
+        # Here and not earlier: the adapter has forked once more meanwhile, and closed its standard input
+        threading.Thread(target=end_if_alone, daemon=True).start()
+        return door
+
+    def read_line(stream, reader):  # type: ignore[no-untyped-def]
+        # Half a line and then the end of the stream: the adapter would read on for ever, at full speed (debugpy 1.6 to
+        # 1.8.22).
+        try:
+            line = reader.readline()
+        except Exception as error:
+            raise messaging.NoMoreMessages(str(error), stream=stream) from None
+        if not line.endswith(b"\r\n"):
+            raise messaging.NoMoreMessages(stream=stream)
+        return line[:-2]
+
+    messaging.JsonIOStream._read_line = read_line
+
+    def report_sockets() -> None:
+        # Told to the oldest session's client, which may have vanished: the exception would hit the client that comes
+        # (debugpy 1.8.1 to 1.8.22: every now and then a second client's `initialize` had no answer).
+        try:
+            report_as_it_is()
+        except Exception:
+            log.swallow_exception("A client could not be told of the sockets:")
+
+    alone = os.dup(0)
+
+    parents: dict[Any, Any] = {}
+    connecting = threading.local()
+
+    def connection(self, sock):  # type: ignore[no-untyped-def]
+        connecting.it = self
+        connect_as_it_is(self, sock)
+        parents[getattr(self, "pid", None)] = getattr(self, "ppid", None)
+
+    def session_of(pid):  # type: ignore[no-untyped-def]
+        # A daemon forks twice, and its middle has ended when its last process connects; a member's leader may have
+        # ended: nobody would be told of them (debugpy 1.6 to 1.8.22). The nearest ancestor's client is, or any.
+        session = session_as_it_is(pid)
+        while (session is None or session.is_finalizing) and parents.get(pid):
+            pid = parents[pid]
+            session = session_as_it_is(pid) or session
+        own = getattr(getattr(connecting, "it", None), "pid", None)
+        if session is None and session_as_it_is(own) is None:  # else it is that process's new image
+            for conn in servers.connections():
+                other = getattr(conn.server, "session", None)
+                if other is not None and other.client.is_connected and not other.is_finalizing:
+                    return other
+        return session
+
+    def end_if_alone() -> None:
+        # The program holds the other end until it is our debuggee, and may be killed before.
+        os.read(alone, 1)
+        os.close(alone)
+        until = time.monotonic() + 15  # it may be about to be registered
+        while not servers.connections():
+            if time.monotonic() > until:
+                os._exit(1)
+            time.sleep(0.1)
+
+    def attach_to_session(connection, session):  # type: ignore[no-untyped-def]
+        # A client that comes right after another has left is refused while the first one's session is being closed
+        # (debugpy 1.6 to 1.8.22).
+        start = time.monotonic()
+        while connection.server is not None and time.monotonic() < start + 5:
+            before = connection.server.session
+            leaving = before.is_finalizing or not before.client.is_connected
+            if not leaving and time.monotonic() > start + 0.3:
+                break
+            time.sleep(0.01)
+        attach_as_it_is(connection, session)
+        # A new client is told of the children of the process that it attaches to: also of those who have lost theirs.
+        there = {conn.pid for conn in servers.connections()}
+        for conn in servers.connections():
+            if conn.server is None and conn.ppid not in there:
+                conn.ppid = connection.pid
+        threading.Thread(target=tell_members, daemon=True).start()
+
+    def serve_on(name, handler, *arguments, **keywords):  # type: ignore[no-untyped-def]
+        def handle(sock: socket.socket) -> None:
+            # An exception (a client that has gone, for one) would end the thread that accepts: nobody would be let in
+            # any more (debugpy 1.6 to 1.8.22).
+            try:
+                handler(sock)
+            except Exception:
+                log.swallow_exception("A client could not be let in:")
+                sockets.close_socket(sock)
+
+        return serve_as_it_is(name, handle, *arguments, **keywords)
+
+    serve_as_it_is = sockets.serve
+    sockets.create_server, sockets.serve = create_server_or_take, serve_on
+
+    from debugpy.adapter import __main__ as adapter
+    from debugpy.adapter import clients, servers, sessions  # noqa: F401 - in the order that their imports need
+
+    report_as_it_is: Any = getattr(sessions, "report_sockets", None)
+    if report_as_it_is is not None:
+        sessions.report_sockets = report_sockets
+    connect_as_it_is, session_as_it_is = servers.Connection.__init__, sessions.get
+    servers.Connection.__init__, sessions.get = connection, session_of
+    attach_as_it_is = servers.Connection.attach_to_session
+    servers.Connection.attach_to_session = attach_to_session
+    if inspect.signature(adapter.main).parameters:  # up to 1.8.0
+        adapter.main(adapter._parse_argv(sys.argv))
+    else:
+        adapter.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""A debugger for those requests to a WSGI application that ask for it: Flask, Django and others."""
+
+from __future__ import annotations
+
+from autoattach._on_request import Middleware, requests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["OnRequest"]
+
+
+class OnRequest(Middleware):
+    """A WSGI application that attaches a debugger while requests ask for one, and leaves them to `app`.
+
+    A request asks by ``START_DEBUGGER=1`` in its query, or by the header ``X-Start-Debugger: 1``, and is itself stopped
+    at breakpoints. It waits for the IDE before that, 20 seconds unless `wait` or `DEBUGGER_WAIT` says otherwise, and
+    runs without a debugger where nobody comes. The first request that does not ask ends the session, once none that
+    does is running. A session that the process has had before is left alone.
+
+    :param app: The application.
+    :param enabled: Whether this does anything. It also does where the environment says ``START_DEBUGGER=request``.
+
+    With ``DEBUGGER_REQUEST_TOKEN`` in the environment a request also has to carry its value in ``X-Debugger-Token``.
+    The other arguments are those of `autoattach.attach()`.
+    """
+
+    app: WSGIApplication
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._inert:
+            return self.app(environ, start_response)
+        token = environ.get("HTTP_X_DEBUGGER_TOKEN", "").encode("latin-1", "replace")
+        if not self._asks(environ.get("QUERY_STRING", ""), environ.get("HTTP_X_START_DEBUGGER", ""), token):
+            if requests.is_attached():
+                requests.detach()
+            return self.app(environ, start_response)
+        request = requests.enter()
+        try:
+            requests.attach(self._arguments)
+            requests.take_thread()
+            body = self.app(environ, start_response)
+            if not isinstance(body, (list, tuple)):
+                return _Body(body, request)
+        except BaseException:
+            requests.leave(request)
+            raise
+        requests.leave(request)
+        return body
+
+
+class _Body:
+    """What an application answers piece by piece: the request runs until it is closed."""
+
+    def __init__(self, body: Iterable[bytes], request: object) -> None:
+        self._body = body
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """The server has sent it, or given up."""
+        body, self._body = self._body, ()
+        try:
+            if hasattr(body, "close"):
+                body.close()
+        finally:
+            requests.leave(self._request)
+
+    def __del__(self) -> None:
+        requests.leave(self._request)
