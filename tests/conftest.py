@@ -1,0 +1,49 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from launchers.table import pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
+from support import Program, free_port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the user's processes leave for each other to find is left in a folder that pytest clears away."""
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("t"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """Programs of the tests get the signals that end them, also where a shell or nohup has the tests ignore those."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT"):
+        if signal.getsignal(getattr(signal, name, signal.SIGTERM)) == signal.SIG_IGN:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port."""
+    return free_port()
+
+
+@pytest.fixture
+def run(tmp_path: Path, port: int) -> Iterator[Callable[..., Program]]:
+    """Start programs with START_DEBUGGER=1 on `port`, with debugpy unless told otherwise; they are ended after the test, however it goes."""
+    programs = []
+
+    def start(*arguments: object, **keywords: Any) -> Program:
+        env = {"START_DEBUGGER": 1, "DEBUGGER_PORT": port, "DEBUGGER_IDE": "debugpy", **keywords}
+        program = Program(tmp_path, *arguments, **env)
+        programs.append(program)
+        return program
+
+    yield start
+    for program in programs:
+        program.close()
