@@ -93,6 +93,15 @@ def coverage(session: nox.Session) -> None:
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
-    """From another folder: in the checkout's own, its package would hide the installed one."""
+    """From another folder: in the checkout's own, its package would hide the installed one.
+
+    What fails beside other tests is run again by itself: a machine may be so busy that a real server, or a real
+    debugger, misses the time that its own code allows. What passes then is named, to be looked into.
+    """
     session.chdir("tests")
-    session.run("python", "-m", "pytest", "-q", "-n", "4", *arguments)
+    command = ["python", "-m", "pytest", "-q", *arguments]
+    try:
+        session.run(*command, "-n", "4")
+    except nox.command.CommandFailed:
+        session.warn("run again, by themselves; what passes now is not steady:")
+        session.run(*command, "--last-failed", "--last-failed-no-failures", "none", "-vv")

@@ -44,10 +44,10 @@ AGAIN = """
     def loop():
         best = 1e9
         for turn in range(15):
-            start = time.perf_counter()
+            start = time.thread_time()
             for n in range(20000):
                 helper(n)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     def in_other():

@@ -30,10 +30,10 @@ WORK = """
     def measure():
         best = 1e9
         for turn in range(10):
-            start = time.perf_counter()
+            start = time.thread_time()
             for n in range(20000):
                 helper(n)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     def work():
