@@ -1,4 +1,4 @@
-"""A debugger that `autoattach run` brings along from its own environment, for a Python that has none.
+"""A debugger for a Python that has none: what `autoattach run` brings along from its own environment, or a bundle's.
 
 It is found last, so that what the program has of its own wins; and nothing else of that environment can be imported.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import sys
 
-from autoattach import debuggers
+from autoattach import _bundle, debuggers
+from autoattach._errors import DebuggerError
 from autoattach.debuggers import ROWS, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Sequence
 
+    from autoattach._bundle import Bundle, Here
     from autoattach._plan import Installed
 
 # What the modules of each begin with: debugpy and ptvsd carry their pydevd inside themselves
@@ -37,16 +39,35 @@ class Lender:
         return PathFinder.find_spec(name, self._folders)
 
 
-def borrow(there: Installed, folders: str, ide: str | None) -> Installed:
+def borrow_from(bundle: Bundle, there: Installed, ide: str | None) -> Installed:
+    """`borrow()`, of what a bundle has for this Python; where that is not what is wanted, `lack` says so."""
+    here = _bundle.here()
+    rows = bundle.serving(here)
+    folders = [bundle.path(row) for row in rows.values()]
+    if ide == "pycharm" and "pydevd-pycharm" not in rows and "debugpy" in rows:
+        ide = "debugpy"  # PyCharm 2025.3 and later attach to it
+    there = borrow(there, folders, ide)
+    return there.replace(lack=lack(bundle, here, ide))  # type: ignore[no-any-return]
+
+
+def lack(bundle: Bundle, here: Here, ide: str | None) -> DebuggerError:
+    """What to say where a bundle has not what is wanted for such an interpreter."""
+    what, advice = bundle.lacks(here, {"vscode": "debugpy", "pycharm": "pydevd-pycharm"}.get(ide or "", ide or ""))
+    return DebuggerError(what, advice)
+
+
+def borrow(there: Installed, folders: Sequence[str], ide: str | None) -> Installed:
     """Where no debugger for the IDE is installed (none at all, with None), have it found in those folders, too.
 
     What is there then is returned; what has no release for this Python is `unsupported`.
     """
     names = [row[0] for row in ROWS if ide in (None, row[0], row[1])]
-    if there.disabled or any(known.installed and known.name in names for known in there.debuggers):
+    if there.disabled or any(
+        known.installed and not known.unsupported and known.name in names for known in there.debuggers
+    ):
         return there
     beginnings = tuple(beginning for name in names for beginning in MODULES[name])
-    lender: Any = Lender(folders.split(os.pathsep), beginnings)
+    lender: Any = Lender(folders, beginnings)
     sys.meta_path.append(lender)
     now = debuggers.installed()
     return now.replace(  # type: ignore[no-any-return]
