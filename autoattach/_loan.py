@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Sequence
 
-    from autoattach._bundle import Bundle, Here
+    from autoattach._bundle import Bundle, Here, Row
     from autoattach._plan import Installed
 
 # What the modules of each begin with: debugpy and ptvsd carry their pydevd inside themselves
@@ -42,18 +42,33 @@ class Lender:
 def borrow_from(bundle: Bundle, there: Installed, ide: str | None) -> Installed:
     """`borrow()`, of what a bundle has for this Python; where that is not what is wanted, `lack` says so."""
     here = _bundle.here()
-    rows = bundle.serving(here)
-    folders = [bundle.path(row) for row in rows.values()]
-    if ide == "pycharm" and "pydevd-pycharm" not in rows and "debugpy" in rows:
-        ide = "debugpy"  # PyCharm 2025.3 and later attach to it
-    there = borrow(there, folders, ide)
+    rows = lent(bundle, here, there, ide)
+    if rows:
+        _lend([bundle.path(row) for row in rows.values()], list(rows))
+        there = debuggers.installed()
     return there.replace(lack=lack(bundle, here, ide))  # type: ignore[no-any-return]
+
+
+def lent(bundle: Bundle, here: Here, there: Installed, ide: str | None) -> dict[str, Row]:
+    """What a bundle lends an interpreter in which these are installed: nothing where it has one of its own."""
+    names = wanted(ide)
+    rows = bundle.serving(here)
+    if there.disabled or _has_own(there, names):
+        return {}
+    if ide == "pycharm" and "pydevd-pycharm" not in rows:
+        names = ["debugpy"]  # PyCharm 2025.3 and later attach to it
+    return {name: row for name, row in rows.items() if name in names}
 
 
 def lack(bundle: Bundle, here: Here, ide: str | None) -> DebuggerError:
     """What to say where a bundle has not what is wanted for such an interpreter."""
-    what, advice = bundle.lacks(here, {"vscode": "debugpy", "pycharm": "pydevd-pycharm"}.get(ide or "", ide or ""))
+    what, advice = bundle.lacks(here, wanted(ide)[0] if ide else "")
     return DebuggerError(what, advice)
+
+
+def wanted(ide: str | None) -> list[str]:
+    """The debuggers for an IDE, the best first; all of them, with None."""
+    return [row[0] for row in ROWS if ide in (None, row[0], row[1])]
 
 
 def borrow(there: Installed, folders: Sequence[str], ide: str | None) -> Installed:
@@ -61,21 +76,26 @@ def borrow(there: Installed, folders: Sequence[str], ide: str | None) -> Install
 
     What is there then is returned; what has no release for this Python is `unsupported`.
     """
-    names = [row[0] for row in ROWS if ide in (None, row[0], row[1])]
-    if there.disabled or any(
-        known.installed and not known.unsupported and known.name in names for known in there.debuggers
-    ):
+    names = wanted(ide)
+    if there.disabled or _has_own(there, names):
         return there
-    beginnings = tuple(beginning for name in names for beginning in MODULES[name])
-    lender: Any = Lender(folders, beginnings)
-    sys.meta_path.append(lender)
+    _lend(folders, names)
     now = debuggers.installed()
-    return now.replace(  # type: ignore[no-any-return]
+    return there.replace(  # type: ignore[no-any-return]
         debuggers=tuple(
             known.replace(unsupported=known.unsupported or _unfit(known.name)) if known.name in names else known
             for known in now.debuggers
         )
     )
+
+
+def _has_own(there: Installed, names: Sequence[str]) -> bool:
+    return any(known.installed and not known.unsupported and known.name in names for known in there.debuggers)
+
+
+def _lend(folders: Sequence[str], names: Sequence[str]) -> None:
+    lender: Any = Lender(folders, tuple(beginning for name in names for beginning in MODULES[name]))
+    sys.meta_path.append(lender)
 
 
 def _unfit(name: str) -> str:

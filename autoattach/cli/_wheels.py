@@ -73,7 +73,9 @@ class Pip:
     def build(self, requirement: str) -> Wheel:
         """A wheel of pure Python, made of what is released as source alone. Raises `AttachError`."""
         # No compiler: what only makes it faster would bind it to this Python and this system. setup.py does without.
-        return self._get(["wheel", "--no-cache-dir", "--no-binary=:all:"], requirement, "", CC="false", CXX="false")
+        return self._get(
+            ["wheel", "--no-cache-dir", "--no-binary=pydevd-pycharm"], requirement, "", CC="false", CXX="false"
+        )
 
     def _get(self, words: list[str], requirement: str, python: str, **variables: str) -> Wheel:
         folder = os.path.join(self._folder, f"pip-{len(os.listdir(self._folder))}")
