@@ -34,6 +34,10 @@ class Row(Frozen):
     folder: str
     """In the bundle's; it goes into no path."""
 
+    def to_line(self) -> str:
+        """As the contents have it."""
+        return " ".join(getattr(self, name) for name in self.__slots__)
+
 
 class Here(Frozen):
     """What matters of an interpreter and its system."""

@@ -42,26 +42,37 @@ class Lender:
 def borrow_from(bundle: Bundle, there: Installed, ide: str | None) -> Installed:
     """`borrow()`, of what a bundle has for this Python; where that is not what is wanted, `lack` says so."""
     here = _bundle.here()
-    rows = lent(bundle, here, there, ide)
+    pydevd = find("pydevd")
+    rows = lent(bundle, here, there, ide, pydevd)
     if rows:
         _lend([bundle.path(row) for row in rows.values()], list(rows))
         there = debuggers.installed()
-    return there.replace(lack=lack(bundle, here, ide))  # type: ignore[no-any-return]
+    return there.replace(lack=lack(bundle, here, ide, pydevd))  # type: ignore[no-any-return]
 
 
-def lent(bundle: Bundle, here: Here, there: Installed, ide: str | None) -> dict[str, Row]:
-    """What a bundle lends an interpreter in which these are installed: nothing where it has one of its own."""
+def lent(bundle: Bundle, here: Here, there: Installed, ide: str | None, pydevd: str | None) -> dict[str, Row]:
+    """What a bundle lends an interpreter in which these are installed: nothing where it has one of its own.
+
+    `pydevd` is the interpreter's own module of that name, which stays the one that is imported.
+    """
     names = wanted(ide)
     rows = bundle.serving(here)
     if there.disabled or _has_own(there, names):
         return {}
     if ide == "pycharm" and "pydevd-pycharm" not in rows:
         names = ["debugpy"]  # PyCharm 2025.3 and later attach to it
+    if pydevd is not None:  # pydevd-pycharm would get hold of that one
+        rows.pop("pydevd-pycharm", None)
     return {name: row for name, row in rows.items() if name in names}
 
 
-def lack(bundle: Bundle, here: Here, ide: str | None) -> DebuggerError:
+def lack(bundle: Bundle, here: Here, ide: str | None, pydevd: str | None) -> DebuggerError:
     """What to say where a bundle has not what is wanted for such an interpreter."""
+    if pydevd is not None and "pydevd-pycharm" in bundle.serving(here):
+        return DebuggerError(
+            f"the program's own {pydevd} leaves no room for the pydevd-pycharm of {bundle.place}",
+            "DEBUGGER_IDE=vscode, with debugpy in the bundle, or no pydevd of its own",
+        )
     what, advice = bundle.lacks(here, wanted(ide)[0] if ide else "")
     return DebuggerError(what, advice)
 

@@ -105,9 +105,10 @@ def _with_bundle(found: Interpreter) -> Interpreter:
     here = _bundle.Here(**{**fields, "release": tuple(fields["release"])})
     ide = Settings.from_environ(found.environ).ide
     there = installed("", found.module, found.version)
-    rows = lent(bundle, here, there, ide)
+    pydevd = found.module("pydevd")
+    rows = lent(bundle, here, there, ide, pydevd)
     modules = {module: rows[row[0]] for row in ROWS if row[0] in rows for module in (row[2], *MORE.get(row[0], ()))}
-    return found._replace(lent=modules, lack=lack(bundle, here, ide))
+    return found._replace(lent=modules, lack=lack(bundle, here, ide, pydevd))
 
 
 def look(interpreter: Interpreter) -> Look:

@@ -236,8 +236,7 @@ def fill(new: str, order: Order, temporary: str) -> list[Row]:
     kitchen = Kitchen(_wheels.Pip(downloads), inside)
     rows = [row for debugger in order.debuggers for row in kitchen.rows(debugger, order)]
     rows.sort(key=lambda row: (_version(row.python), row.debugger, row.platform == ANY, row.platform))
-    lines = [" ".join(getattr(row, name) for name in Row.__slots__) for row in rows]
-    put(os.path.join(inside, CONTENTS), HEAD + "".join(f"{line}\n" for line in lines))
+    put(os.path.join(inside, CONTENTS), HEAD + "".join(f"{row.to_line()}\n" for row in rows))
     return rows
 
 

@@ -151,7 +151,10 @@ class Program:
         self.debugger = debugger
         self.timeout = timeout
         self._end = time.monotonic() + timeout
-        self._folder = tempfile.TemporaryDirectory(prefix="autoattach-demo-")
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="autoattach-demo-")
+        except OSError as error:
+            raise AttachError(f"there is no place for the demo's program ({error.strerror})", "set TMPDIR") from None
         folder = os.path.realpath(self._folder.name)
         self.path = os.path.join(folder, "app.py")
         self._files = [os.path.join(folder, name) for name in ("stdout", "stderr")]
