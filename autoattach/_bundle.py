@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
+from autoattach._errors import DebuggerError
 from autoattach._settings import Frozen
 
 FOLDER = "autoattach-bundle"  # can be no module's name: nothing in it is imported by where it lies
@@ -83,20 +84,22 @@ class Bundle(Frozen):
         """The folder in which that debugger's modules lie."""
         return os.path.join(self.folder, row.folder)
 
-    def lacks(self, here: Here, wanted: str) -> tuple[str, str]:
+    def lacks(self, here: Here, wanted: str) -> DebuggerError:
         """What to say, and what to type, where it has not what is wanted (empty: any debugger)."""
-        pythons = dict.fromkeys(row.python for row in self.rows)
+        pythons: dict[str, object] = dict.fromkeys(row.python for row in self.rows)
         served = []
         for debugger in dict.fromkeys(row.debugger for row in self.rows):
             rows = [row for row in self.rows if row.debugger == debugger]
             platforms = dict.fromkeys(row.platform for row in rows)
             on = "" if ANY in platforms else f" on {', '.join(platforms)}"
             served.append(f"{debugger} for {', '.join(dict.fromkeys(row.python for row in rows))}{on}")
-        what = f"the bundle in {self.place} has no {wanted or 'debugger'} for {here.words}: it has "
         pythons[here.python] = None
-        ide = f" --ide {wanted}" if wanted else ""
-        advice = f"where it was made: autoattach bundle DIR --python {','.join(pythons)}{ide}"
-        return what + ("; ".join(served) or "none"), advice
+        wanted_too = f" --ide {wanted}" if wanted else ""
+        there = "; ".join(served) or "none"
+        return DebuggerError(
+            f"the bundle in {self.place} has no {wanted or 'debugger'} for {here.words}: it has {there}",
+            f"where it was made: autoattach bundle DIR --python {','.join(pythons)}{wanted_too}",
+        )
 
 
 def fits(platform: str, here: Here) -> bool:

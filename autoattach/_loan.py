@@ -73,8 +73,7 @@ def lack(bundle: Bundle, here: Here, ide: str | None, pydevd: str | None) -> Deb
             f"the program's own {pydevd} leaves no room for the pydevd-pycharm of {bundle.place}",
             "DEBUGGER_IDE=vscode, with debugpy in the bundle, or no pydevd of its own",
         )
-    what, advice = bundle.lacks(here, wanted(ide)[0] if ide else "")
-    return DebuggerError(what, advice)
+    return bundle.lacks(here, wanted(ide)[0] if ide else "")
 
 
 def wanted(ide: str | None) -> list[str]:

@@ -327,12 +327,13 @@ def test_on_what_it_does_not_serve_the_line_says_what_to_type() -> None:
     one = Bundle(folder="/debug/autoattach-bundle", rows=(row, row.replace(python="3.11")))
     musl = HERE.replace(libc="musl", release=())
     assert one.serving(musl) == {}
-    assert one.lacks(musl, "") == (
+    lack = one.lacks(musl, "")
+    assert (lack.what, lack.advice) == (
         "the bundle in /debug has no debugger for Python 3.11 (x86_64, musl): it has debugpy for 3.9, 3.11 on "
         "manylinux_2_34_x86_64",
         "where it was made: autoattach bundle DIR --python 3.9,3.11",
     )
-    assert one.lacks(HERE.replace(python="3.12"), "pydevd-pycharm")[1].endswith(
+    assert one.lacks(HERE.replace(python="3.12"), "pydevd-pycharm").advice.endswith(
         "--python 3.9,3.11,3.12 --ide pydevd-pycharm"
     )
 

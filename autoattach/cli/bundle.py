@@ -214,7 +214,7 @@ def fill(new: str, order: Order, temporary: str) -> list[Row]:
     inside = os.path.join(new, FOLDER)
     os.makedirs(inside)
     package = os.path.dirname(os.path.abspath(autoattach.__file__))
-    say(f"autoattach {autoattach.__version__}, from {package}")
+    show(f"autoattach {autoattach.__version__}, from {package}")
     shutil.copytree(
         package,
         os.path.join(inside, "autoattach"),
@@ -264,11 +264,11 @@ class Kitchen:
                     rows += self._add(debugger, wheel, [python])
                 else:
                     self._pure[release] = wheel
-                    say(f"{debugger} {release} for Python {python}: nothing compiled for {kind} on {machine}")
+                    show(f"{debugger} {release} for Python {python}: nothing compiled for {kind} on {machine}")
             try:
                 pure = self._pure.get(release) or self._pip.download(f"{debugger}=={release}", python, [ANY])
             except AttachError:
-                say(f"{debugger} {release} for Python {python}: no pure Python of it, so for that platform alone")
+                show(f"{debugger} {release} for Python {python}: no pure Python of it, so for that platform alone")
                 continue
             self._pure[release] = pure
             rows += self._add(debugger, pure, [python])
@@ -283,7 +283,7 @@ class Kitchen:
         if not os.path.isdir(path):
             _wheels.unpack(wheel, path)
         what = "pure Python, for any system" if wheel.platform == ANY else f"compiled, for {wheel.platform}"
-        say(f"{debugger} {wheel.release} for Python {', '.join(pythons)}: {what}")
+        show(f"{debugger} {wheel.release} for Python {', '.join(pythons)}: {what}")
         return [
             Row(python=python, platform=wheel.platform, debugger=debugger, release=wheel.release, folder=folder)
             for python in pythons
@@ -325,14 +325,14 @@ def tell(target: str, order: Order, rows: Sequence[Row]) -> None:
     """What there is now, and how to use it."""
     size = sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(target) for name in names)
     releases = dict.fromkeys(f"{row.debugger} {row.release}" for row in rows)
-    say(f"\n{target}: {', '.join(releases)}, for Python {', '.join(order.pythons)}; {size / 1e6:.0f} MB. Use it:")
-    say(f'    docker run -v "{target}:/debug:ro" -e PYTHONPATH=/debug -e START_DEBUGGER=1 \\')
+    show(f"\n{target}: {', '.join(releases)}, for Python {', '.join(order.pythons)}; {size / 1e6:.0f} MB. Use it:")
+    show(f'    docker run -v "{target}:/debug:ro" -e PYTHONPATH=/debug -e START_DEBUGGER=1 \\')
     if order.debuggers == ["pydevd-pycharm"]:
-        say("        -e DEBUGGER_HOST=host.docker.internal --add-host host.docker.internal:host-gateway IMAGE")
+        show("        -e DEBUGGER_HOST=host.docker.internal --add-host host.docker.internal:host-gateway IMAGE")
     else:
-        say("        -e DEBUGGER_HOST=0.0.0.0 -p 127.0.0.1:9000:9000 IMAGE")
+        show("        -e DEBUGGER_HOST=0.0.0.0 -p 127.0.0.1:9000:9000 IMAGE")
 
 
-def say(text: str) -> None:
+def show(text: str) -> None:
     """A line on stdout, at once."""
     print(text, flush=True)
