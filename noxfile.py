@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "roots", "docs"]
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
@@ -68,6 +68,13 @@ def launchers(session: nox.Session) -> None:
     session.install(".[test,launchers]")
     files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py"]
     pytest(session, *files, *session.posargs)
+
+
+@nox.session(python="3.11")
+def roots(session: nox.Session) -> None:
+    """A bundle in the roots of other systems. Skipped but for root, with debootstrap."""
+    session.install(".[test]")
+    pytest(session, "test_roots.py", "-m", "", "-n", "0", *session.posargs)
 
 
 @nox.session(python="3.13")

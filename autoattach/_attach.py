@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from autoattach import _records, debuggers
+from autoattach import _bundle, _records, debuggers
 from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
 from autoattach._loading import Loader
 from autoattach._member import join
@@ -53,10 +53,14 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
     """
     session = inherited
     there = gather(process)
-    if settings.lent:
-        from autoattach._loan import borrow
+    bundle = _bundle.find()
+    if settings.lent or bundle is not None:
+        from autoattach._loan import borrow, borrow_from
 
-        there = borrow(there, settings.lent, settings.ide)
+        if bundle is not None:
+            there = borrow_from(bundle, there, settings.ide)
+        if settings.lent:
+            there = borrow(there, settings.lent.split(os.pathsep), settings.ide)
     stranger = False
     patience = 0.0
     for _ in range(5):

@@ -12,7 +12,7 @@ from autoattach._errors import AttachError, DebuggerError
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
 from autoattach._modules import make_room
-from autoattach._notices import say
+from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
 from autoattach._signals import without_interrupts
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     from autoattach._watcher import Watcher
 
 BLOCKED = 2.0  # seconds after which a main thread that runs no Python code counts as blocked in a call
+
+
+def _writable(folder: str | None) -> str | None:
+    """The folder for logs, made where it is missing; None where there can be no logs, which is said."""
+    if folder is None:
+        return None
+    try:
+        os.makedirs(folder, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "not writable"
+    except OSError as error:
+        reason = str(error.strerror)
+    if reason:
+        say_once(f"DEBUGGER_LOG={folder} cannot be used ({reason}): there are no logs")
+    return None if reason else folder
 
 
 class Loader:
@@ -149,7 +163,7 @@ class Loader:
             held=held,
             early=held and not self.process.started,
             ledger=self.ledger,
-            log=self.settings.log,
+            log=_writable(self.settings.log),
             path_mappings=self.settings.path_mappings,
             subprocess=self.settings.subprocess,
             excluded=self._excluded,

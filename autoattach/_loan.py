@@ -1,4 +1,4 @@
-"""A debugger that `autoattach run` brings along from its own environment, for a Python that has none.
+"""A debugger for a Python that has none: what `autoattach run` brings along from its own environment, or a bundle's.
 
 It is found last, so that what the program has of its own wins; and nothing else of that environment can be imported.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import sys
 
-from autoattach import debuggers
+from autoattach import _bundle, debuggers
+from autoattach._errors import DebuggerError
 from autoattach.debuggers import ROWS, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Sequence
 
+    from autoattach._bundle import Bundle, Here, Row
     from autoattach._plan import Installed
 
 # What the modules of each begin with: debugpy and ptvsd carry their pydevd inside themselves
@@ -37,24 +39,73 @@ class Lender:
         return PathFinder.find_spec(name, self._folders)
 
 
-def borrow(there: Installed, folders: str, ide: str | None) -> Installed:
+def borrow_from(bundle: Bundle, there: Installed, ide: str | None) -> Installed:
+    """`borrow()`, of what a bundle has for this Python; where that is not what is wanted, `lack` says so."""
+    here = _bundle.here()
+    pydevd = find("pydevd")
+    rows = lent(bundle, here, there, ide, pydevd)
+    if rows:
+        _lend([bundle.path(row) for row in rows.values()], list(rows))
+        there = debuggers.installed()
+    return there.replace(lack=lack(bundle, here, ide, pydevd))  # type: ignore[no-any-return]
+
+
+def lent(bundle: Bundle, here: Here, there: Installed, ide: str | None, pydevd: str | None) -> dict[str, Row]:
+    """What a bundle lends an interpreter in which these are installed: nothing where it has one of its own.
+
+    `pydevd` is the interpreter's own module of that name, which stays the one that is imported.
+    """
+    names = wanted(ide)
+    rows = bundle.serving(here)
+    if there.disabled or _has_own(there, names):
+        return {}
+    if ide == "pycharm" and "pydevd-pycharm" not in rows:
+        names = ["debugpy"]  # PyCharm 2025.3 and later attach to it
+    if pydevd is not None:  # pydevd-pycharm would get hold of that one
+        rows.pop("pydevd-pycharm", None)
+    return {name: row for name, row in rows.items() if name in names}
+
+
+def lack(bundle: Bundle, here: Here, ide: str | None, pydevd: str | None) -> DebuggerError:
+    """What to say where a bundle has not what is wanted for such an interpreter."""
+    if pydevd is not None and "pydevd-pycharm" in bundle.serving(here):
+        return DebuggerError(
+            f"the program's own {pydevd} leaves no room for the pydevd-pycharm of {bundle.place}",
+            "DEBUGGER_IDE=vscode, with debugpy in the bundle, or no pydevd of its own",
+        )
+    return bundle.lacks(here, wanted(ide)[0] if ide else "")
+
+
+def wanted(ide: str | None) -> list[str]:
+    """The debuggers for an IDE, the best first; all of them, with None."""
+    return [row[0] for row in ROWS if ide in (None, row[0], row[1])]
+
+
+def borrow(there: Installed, folders: Sequence[str], ide: str | None) -> Installed:
     """Where no debugger for the IDE is installed (none at all, with None), have it found in those folders, too.
 
     What is there then is returned; what has no release for this Python is `unsupported`.
     """
-    names = [row[0] for row in ROWS if ide in (None, row[0], row[1])]
-    if there.disabled or any(known.installed and known.name in names for known in there.debuggers):
+    names = wanted(ide)
+    if there.disabled or _has_own(there, names):
         return there
-    beginnings = tuple(beginning for name in names for beginning in MODULES[name])
-    lender: Any = Lender(folders.split(os.pathsep), beginnings)
-    sys.meta_path.append(lender)
+    _lend(folders, names)
     now = debuggers.installed()
-    return now.replace(  # type: ignore[no-any-return]
+    return there.replace(  # type: ignore[no-any-return]
         debuggers=tuple(
             known.replace(unsupported=known.unsupported or _unfit(known.name)) if known.name in names else known
             for known in now.debuggers
         )
     )
+
+
+def _has_own(there: Installed, names: Sequence[str]) -> bool:
+    return any(known.installed and not known.unsupported and known.name in names for known in there.debuggers)
+
+
+def _lend(folders: Sequence[str], names: Sequence[str]) -> None:
+    lender: Any = Lender(folders, tuple(beginning for name in names for beginning in MODULES[name]))
+    sys.meta_path.append(lender)
 
 
 def _unfit(name: str) -> str:

@@ -91,10 +91,12 @@ class Known(Frozen):
 class Installed(Frozen):
     """What is there: the debuggers, and the file that switches everything off."""
 
-    __slots__ = ("debuggers", "disabled")
+    __slots__ = ("debuggers", "disabled", "lack")
     debuggers: tuple[Known, ...]
     disabled: str
     """The path of the `autoattach.disabled` that was found, or an empty string."""
+    lack: DebuggerError | None
+    """What to say where no debugger can be had, if there is a bundle that has none for this Python."""
 
 
 def gate(settings: Settings, process: Process) -> Skip | None:
@@ -228,6 +230,8 @@ def _join(
         return Skip.because(f"ptvsd debugs one process on a port, and pid {session.pid} has it; {ONE_EACH}", loud=True)
     known = next((known for known in installed.debuggers if known.name == session.debugger), None)
     if known is None or not known.installed:
+        if installed.lack is not None:
+            return Skip.because(str(installed.lack), loud=True)
         return Skip.because(f"the session of pid {session.pid} needs {session.debugger}, which is not installed here")
     return Join(session=session, stranger=stranger)
 
@@ -280,7 +284,7 @@ def choose(settings: Settings, installed: Installed) -> tuple[Known, str]:
     named = [known for known in installed.debuggers if known.name == settings.ide]
     if named:
         if not named[0].installed:
-            raise DebuggerError(
+            raise installed.lack or DebuggerError(
                 f"DEBUGGER_IDE={settings.ide}, but {settings.ide} is not installed here",
                 f"pip install autoattach[{named[0].extra}]",
             )
@@ -291,7 +295,7 @@ def choose(settings: Settings, installed: Installed) -> tuple[Known, str]:
     elif len(ides) == 1:
         ide, why = ides.pop(), "; DEBUGGER_IDE chooses another"
     elif not ides:
-        raise DebuggerError(
+        raise installed.lack or DebuggerError(
             f"{'' if settings.given else 'START_DEBUGGER is set, but '}no debugger is installed here",
             "pip install autoattach[vscode] or autoattach[pycharm]",
         )
@@ -305,7 +309,7 @@ def choose(settings: Settings, installed: Installed) -> tuple[Known, str]:
         fitting = [known for known in there if known.name == "debugpy"]
     if not fitting:
         missing = next(known for known in installed.debuggers if known.ide == ide)
-        raise DebuggerError(
+        raise installed.lack or DebuggerError(
             f"DEBUGGER_IDE={ide}, but {missing.name} is not installed here",
             f"pip install autoattach[{missing.extra}]",
         )

@@ -9,6 +9,28 @@ set or not, it then runs the ``sitecustomize`` that it hides, once, as if this f
 import os
 import sys
 
+_autoattach_bundle = ""  # `autoattach bundle` names the folder beside this file in which autoattach lies
+
+
+def _autoattach_offer():
+    # `import autoattach` and `python -m autoattach` find the bundle's, where the program has none of its own; set or
+    # not, for the commands. One finder, the last to be asked: it opens nothing until somebody wants that name.
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), _autoattach_bundle)
+
+    class Bundle:
+        autoattach_bundle = folder
+
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            if name != "autoattach":
+                return None
+            from _frozen_importlib_external import PathFinder
+
+            return PathFinder.find_spec(name, [folder])
+
+    if all(getattr(finder, "autoattach_bundle", "") != folder for finder in sys.meta_path):
+        sys.meta_path.append(Bundle)
+
 
 def _autoattach_run():
     if sys.version_info < (3, 8):
@@ -35,7 +57,8 @@ def _autoattach_find():
     except ImportError:
         # In a checkout, or one level below a `pip install --target` folder, the package lies beside this folder; or
         # this folder lies in the package. Last on the path: what the program has of its own wins.
-        beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        beside = os.path.dirname(os.path.abspath(__file__))
+        beside = os.path.join(beside, _autoattach_bundle) if _autoattach_bundle else os.path.dirname(beside)
         inside = os.path.isfile(os.path.join(beside, "_bootstrap.py"))
         if inside:
             beside = os.path.dirname(beside)
@@ -122,6 +145,8 @@ def _autoattach_next_of_old(name):
             sys.modules.setdefault(name, ours)
 
 
+if _autoattach_bundle and sys.version_info >= (3, 8):
+    _autoattach_offer()
 if os.environ.get("START_DEBUGGER", "").strip().lower() not in ("", "0", "false", "no", "off"):
     _autoattach_run()
 _autoattach_next("sitecustomize")

@@ -34,7 +34,7 @@ LAYERS = [
     {"_network", "_plan", "_records"},
     {"_roles"},
     {"_uwsgi"},
-    {"_process", "_session", "_ledger", "_exclusions"},
+    {"_process", "_session", "_ledger", "_exclusions", "_bundle"},
     {"_settings", "_notices"},
     {"_errors"},
 ]

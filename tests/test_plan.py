@@ -38,7 +38,9 @@ def process(*command: str, **facts: Any) -> Process:
 
 def installed(*names: str, disabled: str = "") -> Installed:
     rows = (DEBUGPY, PTVSD, PYCHARM)
-    return Installed(debuggers=tuple(row.replace(installed=row.name in names) for row in rows), disabled=disabled)
+    return Installed(
+        debuggers=tuple(row.replace(installed=row.name in names) for row in rows), disabled=disabled, lack=None
+    )
 
 
 def decide(*names: str, session: Session | None = None, **environ: str) -> Any:

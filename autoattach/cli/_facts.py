@@ -47,6 +47,17 @@ if __name__ == "__main__":
             except Exception:
                 continue
 
+        bundle = None
+        try:
+            from autoattach import _bundle  # its own, or the bundle's
+
+            found = _bundle.find()
+            if found is not None:
+                here = _bundle.here()
+                bundle = [found.folder, {name: getattr(here, name) for name in here.__slots__}]
+        except Exception:  # none is there, or one that knows no bundles
+            pass
+
         doors = []
         for entry in sys.path:
             path = os.path.join(entry or os.curdir, "sitecustomize.py")
@@ -64,6 +75,7 @@ if __name__ == "__main__":
                 "folders": seen,  # in which it looks for .pth files
                 "modules": modules,
                 "releases": releases,
+                "bundle": bundle,  # that it was given, and what matters of it there
                 "doors": doors,  # each sitecustomize on the path, and whether it is ours
                 "tracer": str(module).partition(".")[0] if tracer else "",
                 "debugger": next((name for name in DEBUGGERS if name in sys.modules), ""),

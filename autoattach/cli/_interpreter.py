@@ -7,13 +7,18 @@ import os
 import subprocess
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from autoattach._errors import AttachError
-from autoattach._settings import SESSION, VARIABLES
+from autoattach import _bundle
+from autoattach._bundle import Row
+from autoattach._errors import AttachError, DebuggerError
+from autoattach._loan import lack, lent
+from autoattach._settings import SESSION, VARIABLES, Settings
+from autoattach.debuggers import ROWS, installed
 
 PATIENCE = 30.0  # seconds that a Python may take to start
 MARK = "autoattach-facts: "
 OLDEST = (3, 8)
 SKIPS = "]: not attached: "
+MORE = {"pydevd-pycharm": ("pydevd",)}  # what else is asked for of what a debugger brings
 
 
 class Interpreter(NamedTuple):
@@ -24,6 +29,10 @@ class Interpreter(NamedTuple):
     environ: Mapping[str, str]
     cwd: str
     facts: Mapping[str, Any]
+    lent: Mapping[str, Row] = {}
+    """By their modules, the debuggers that it would find in a bundle, for it has none of its own."""
+    lack: DebuggerError | None = None
+    """What start-up would say where a bundle is there, and no debugger can be had."""
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -38,11 +47,16 @@ class Interpreter(NamedTuple):
     def module(self, name: str) -> str | None:
         """The file of a top-level module that it would import, or None."""
         found = self.facts["modules"].get(name)
+        if found is None and name in self.lent:
+            folder = os.path.join(self.facts["bundle"][0], self.lent[name].folder)
+            beside = os.path.join(folder, f"{name}.py")
+            return beside if os.path.isfile(beside) else os.path.join(folder, name, "__init__.py")
         return None if found is None else str(found)
 
     def release(self, distribution: str) -> str:
         """The version that is installed, or an empty string."""
-        return str(self.facts["releases"].get(distribution, ""))
+        lent = (row.release for row in self.lent.values() if row.debugger == distribution)
+        return str(self.facts["releases"].get(distribution, next(lent, "")))
 
     @property
     def hooks(self) -> list[str]:
@@ -79,7 +93,22 @@ def ask(python: str, options: Sequence[str], environ: Mapping[str, str], cwd: st
         raise AttachError(
             f"{python} is {found.name}, and autoattach needs 3.8 or later", "start the program with a later Python"
         )
-    return found
+    return _with_bundle(found)
+
+
+def _with_bundle(found: Interpreter) -> Interpreter:
+    """With what `_loan` would lend it."""
+    bundle = _bundle.read(found.facts["bundle"][0]) if found.facts["bundle"] else None
+    if bundle is None:
+        return found
+    fields = found.facts["bundle"][1]
+    here = _bundle.Here(**{**fields, "release": tuple(fields["release"])})
+    ide = Settings.from_environ(found.environ).ide
+    there = installed("", found.module, found.version)
+    pydevd = found.module("pydevd")
+    rows = lent(bundle, here, there, ide, pydevd)
+    modules = {module: rows[row[0]] for row in ROWS if row[0] in rows for module in (row[2], *MORE.get(row[0], ()))}
+    return found._replace(lent=modules, lack=lack(bundle, here, ide, pydevd))
 
 
 def look(interpreter: Interpreter) -> Look:

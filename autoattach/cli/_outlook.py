@@ -55,7 +55,8 @@ def foresee(settings: Settings, process: Process, interpreter: Interpreter) -> O
     if turned_away is not None:
         return _skipped(turned_away, None, [])
     there = gather(process)
-    there = there.replace(debuggers=installed("", interpreter.module, interpreter.version).debuggers)
+    known = installed("", interpreter.module, interpreter.version).debuggers
+    there = there.replace(debuggers=known, lack=interpreter.lack)
     session = handed_down(settings, process)
     findings = []
     if session is not None:

@@ -15,8 +15,10 @@ import tempfile
 import time
 from typing import NamedTuple
 
+from autoattach import _bundle
 from autoattach._errors import AttachError, DebuggerError
-from autoattach._plan import Known
+from autoattach._loan import borrow_from
+from autoattach._plan import Installed, Known
 from autoattach._settings import Settings
 from autoattach.cli._dap import Client, DapError
 from autoattach.cli._pycharm import PydevdError, Server, Session
@@ -79,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run it. Returns 0 when the program stopped at the breakpoint and ended well, else 1; 130 after Ctrl-C."""
     try:
-        known = installed().debuggers
+        known = there().debuggers
         debugger = choose(arguments.ide, Settings.from_environ(os.environ), known)
         with Program(debugger, arguments.timeout) as program:
             try:
@@ -102,6 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     print(TO_DO[debugger.ide].replace("COMMAND", f"START_DEBUGGER=1 {which}python app.py"))
     return 0
+
+
+def there() -> Installed:
+    """What is installed here, or lent by a bundle."""
+    bundle = _bundle.find()
+    return installed() if bundle is None else borrow_from(bundle, installed(), None)
 
 
 def choose(ide: str | None, settings: Settings, known: tuple[Known, ...]) -> Known:
@@ -143,7 +151,10 @@ class Program:
         self.debugger = debugger
         self.timeout = timeout
         self._end = time.monotonic() + timeout
-        self._folder = tempfile.TemporaryDirectory(prefix="autoattach-demo-")
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="autoattach-demo-")
+        except OSError as error:
+            raise AttachError(f"there is no place for the demo's program ({error.strerror})", "set TMPDIR") from None
         folder = os.path.realpath(self._folder.name)
         self.path = os.path.join(folder, "app.py")
         self._files = [os.path.join(folder, name) for name in ("stdout", "stderr")]

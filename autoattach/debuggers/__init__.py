@@ -128,6 +128,7 @@ def installed(
             for name, ide, module, extra, modes, until, _ in ROWS
         ),
         disabled=disabled,
+        lack=None,
     )
 
 

@@ -216,11 +216,6 @@ class Steady:
 
 
 def _log_file(folder: str) -> Callable[[str], None]:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise DebuggerError(f"DEBUGGER_LOG={folder} cannot be made ({error.strerror})", "name another folder") from None
-
     def write(message: object, *_: object) -> None:
         try:
             with open(os.path.join(folder, f"pydevd-pycharm.{os.getpid()}.log"), "a", encoding="utf-8") as log:

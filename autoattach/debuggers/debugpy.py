@@ -75,7 +75,6 @@ def _import(task: Task) -> Any:
         import debugpy
 
         if task.log:
-            os.makedirs(task.log, exist_ok=True)
             debugpy.log_to(task.log)
         from debugpy.server import api
 

@@ -247,7 +247,6 @@ def _import(task: Task) -> None:
 
     note()
     if task.log:
-        os.makedirs(task.log, exist_ok=True)
         ptvsd.options.log_dir = task.log
 
 
