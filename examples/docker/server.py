@@ -1,0 +1,26 @@
+"""A small server as it runs in a container, or under systemd or supervisor: it ends when it is sent SIGTERM."""
+
+import os
+import signal
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/healthz":
+            return self.answer("ok\n")
+        n = 21
+        self.answer(f"{n * 2}\n")  # breakpoint
+
+    def answer(self, text):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+
+if __name__ == "__main__":
+    # As process 1 it would ignore the signal without this
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    with ThreadingHTTPServer(("", int(os.environ.get("PORT", "8000"))), Handler) as server:
+        server.serve_forever()
