@@ -300,7 +300,7 @@ class Container:
 
 
 @pytest.fixture
-def container(tmp_path: Path, bundle: Path) -> Container:  # noqa: F811
+def container(tmp_path: Path, bundle: Path) -> Container:
     return Container(tmp_path, bundle)
 
 
