@@ -65,8 +65,8 @@ def old(session: nox.Session, debugger: str, files: "list[str]") -> None:
 @nox.session(python=["3.11", "3.13"])
 def launchers(session: nox.Session) -> None:
     """The launchers, with the real programs. `-- --launchers-table ../docs/launchers.rst` writes what is seen."""
-    session.install(".[test,launchers]")
-    files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py"]
+    session.install(".[test,launchers,recipes]")
+    files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
     pytest(session, *files, *session.posargs)
 
 

@@ -228,7 +228,7 @@ def test_worker(example: Make, debugger: str) -> None:
 def test_each_example_is_run() -> None:
     """Each program of the folder is named in a test, and in the page that lists them."""
     page = (EXAMPLES / "README.rst").read_text()
-    tests = Path(__file__).read_text()
+    tests = "".join(Path(__file__).with_name(name).read_text() for name in ("test_examples.py", "test_recipes.py"))
     for path in EXAMPLES.rglob("*.py"):
         name = path.relative_to(EXAMPLES)
         assert f"``{name.parts[0]}" in page, name
