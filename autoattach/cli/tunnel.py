@@ -1,0 +1,370 @@
+"""`autoattach tunnel`: the door in a container or on a server, at a port of this machine; or the IDE here, at one there.
+
+`python -m autoattach pipe` is started over there, and connections are carried over its standard input and output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, Callable, List, cast
+
+from autoattach._errors import AddressError, AttachError, PortTaken
+from autoattach._network import holder
+from autoattach.cli import _relay, _way
+from autoattach.cli._relay import HELLO, VERSION, Relay
+from autoattach.cli._way import Way
+
+NAME = "tunnel"
+HELP = "bring the door of a program in a container, a pod or on a server to a port of this machine"
+EPILOG = """\
+It runs on your machine, beside the IDE, for as long as you debug; Ctrl-C ends it. It starts `PYTHON -m autoattach pipe`
+over there, through ssh, docker exec or kubectl exec, and carries the connections over that one's standard input and
+output. Nothing is published, and nothing listens but on 127.0.0.1. Who may come in is decided by ssh, by Docker and by
+the cluster's RBAC. It needs autoattach in there, and opens no connection to the program before the IDE opens one here.
+
+VS Code connects to 127.0.0.1:9000 as if the program ran here. With --reverse it is the program that connects: PyCharm's
+debug server (or VS Code's "listen") waits at 127.0.0.1:9000 here, and the program finds it at 127.0.0.1:9000 there.
+
+examples:
+  autoattach tunnel docker://web                              a container; no -p, no DEBUGGER_HOST
+  autoattach tunnel kubectl://shop/web-5d9f7c                 a pod; the container's name may follow: .../app
+  autoattach tunnel ssh://me@host --python /srv/app/.venv/bin/python
+  autoattach tunnel --reverse docker://web                    PyCharm
+  autoattach tunnel --command "docker compose exec -T web"    any other way in: podman exec -i web, sudo -u app,
+                                                              nsenter -t PID -n, ssh -J jump host"""
+
+HOST, PORT = "127.0.0.1", 9000
+PATIENCE = 5.0  # seconds after which is said what is waited for
+SILENCE = 60.0  # seconds without a sign of life (one comes every 15), after which the transport has died
+PAUSE = 10.0  # seconds between two tries, at most
+TICK = 0.2  # seconds: waits in the main thread are short, for on Windows Ctrl-C does not end one
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `tunnel` takes on its command line."""
+    parser.usage = "autoattach tunnel [OPTION ...] (WHERE | --command COMMAND)"
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("where", metavar="WHERE", nargs="?", help=_way.FORMS)
+    parser.add_argument(
+        "--command", metavar="COMMAND", dest="way_in", help="what runs a command there; instead of WHERE"
+    )
+    parser.add_argument("--reverse", action="store_true", help="the program there connects to the IDE here (PyCharm)")
+    parser.add_argument("--port", type=_port, default=PORT, help="the port here (9000); 0: any free one")
+    parser.add_argument(
+        "--remote-port",
+        type=_port,
+        metavar="PORT",
+        help="the port there (what DEBUGGER_PORT is there, else 9000); "
+        "keep it the same as the port here, for children are announced to the IDE with it",
+    )
+    parser.add_argument("--python", default="python3", help="the Python there, one that has autoattach (python3)")
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) < 65536):
+        raise argparse.ArgumentTypeError(f"{value!r} is no port")
+    return int(value)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry connections until Ctrl-C. Returns 130 then, 143 after SIGTERM, 1 where it cannot begin, 2 for usage."""
+    if (arguments.where is None) == (arguments.way_in is None):
+        say("either WHERE or --command, as in: autoattach tunnel docker://web")
+        return 2
+    signals: List[int] = []
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: _interrupt(signals, number))
+    tunnel = None
+    try:
+        way = _way.to(arguments.where) if arguments.way_in is None else _way.by(arguments.way_in)
+        tunnel = Tunnel(way, arguments)
+        tunnel.reverse() if arguments.reverse else tunnel.forward()
+        return 0
+    except AttachError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 128 + (signals[0] if signals else signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short
+        if tunnel is not None:
+            tunnel.close()
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print("autoattach tunnel:", text, file=sys.stderr, flush=True)
+
+
+def _interrupt(signals: List[int], number: int) -> None:
+    signals.append(number)
+    raise KeyboardInterrupt
+
+
+class Tunnel:
+    """What `tunnel` does: a transport as long as there is one, and a new one after."""
+
+    def __init__(self, way: Way, arguments: argparse.Namespace) -> None:
+        self._way = way
+        self._python = arguments.python
+        self._port = arguments.port
+        options = ["--port", str(arguments.remote_port)] if arguments.remote_port else []
+        options += ["--listen"] if arguments.reverse else []
+        self._words = [*shlex.split(self._python), "-m", "autoattach", "pipe", *options]
+        self._link: Link | None = None
+        self._listener: socket.socket | None = None
+        self._said = ""
+
+    def forward(self) -> None:
+        """Listen here. Raises `AttachError` where it cannot begin; what fails later is said, and tried again."""
+        try:
+            self._listener = _relay.listen(self._port)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
+                raise AddressError(f"cannot listen on {HOST}:{self._port} ({error.strerror or error})") from None
+            raise PortTaken(
+                f"port {HOST}:{self._port} is taken{holder(self._port)}",
+                "end that program, or give another port with --port, and DEBUGGER_PORT there the same",
+            ) from None
+        self._port = self._listener.getsockname()[1]
+        link = self._open()
+        say(f"{HOST}:{self._port} leads to port {link.port} in {self._way.place}; attach here; Ctrl-C ends it")
+        if link.port != self._port:
+            say(
+                f"children are announced to the IDE at port {link.port}: take the same port on both sides to debug them"
+            )
+        self._listener.settimeout(TICK)
+        while True:
+            if self._link is not None and not self._link.alive():
+                self._lost("; the next connection opens it again")
+            try:
+                sock, _ = self._listener.accept()
+            except socket.timeout:
+                continue
+            except OSError:  # it left in the queue, or there are no more files to open for now
+                time.sleep(TICK)
+                continue
+            sock.settimeout(None)
+            self._carry(sock)
+
+    def _carry(self, sock: socket.socket) -> None:
+        try:
+            if self._link is not None and not self._link.alive():
+                self._lost("")
+            link = self._link
+            if link is None:
+                link = self._open()
+                say(f"the way to {self._way.place} is open again")
+        except AttachError as error:
+            _relay.abort(sock)
+            self._repeat(str(error))
+        else:
+            link.relay.carry(sock)
+
+    def reverse(self) -> None:
+        """Have the other side listen. Raises `AttachError` where it cannot begin; what fails later is tried again."""
+        pause, began = 1.0, False
+        while True:
+            try:
+                link = self._open()
+                began, pause = True, 1.0
+                say(
+                    f"port {link.port} in {self._way.place} leads to the IDE at {HOST}:{self._port}; "
+                    "start its debug server; Ctrl-C ends it"
+                )
+                while link.alive():
+                    time.sleep(TICK)
+                self._lost("; trying again")
+            except AttachError as error:
+                if not began:
+                    raise
+                self._repeat(f"{error}; trying again")
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSE)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._link is not None:
+            self._link.close()
+
+    def _open(self) -> Link:
+        self._link = None
+        self._link = link = Link(self._way, self._words, self._python)
+        try:
+            link.open(self._dial, self._refused)
+        except AttachError:
+            self._link = None
+            link.close()
+            raise
+        self._said = ""
+        return link
+
+    def _lost(self, what_next: str) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+            say(f"the way to {self._way.place} has ended ({link.last_words()}){what_next}")
+
+    def _repeat(self, text: str) -> None:
+        """Say it, but not what was said just before."""
+        if text != self._said:
+            self._said = text
+            say(text)
+
+    def _dial(self) -> socket.socket:
+        try:
+            return _relay.dial(self._port)
+        except OSError as error:
+            reason = error.strerror or error
+            self._repeat(str(AddressError(f"nobody listens on {HOST}:{self._port} ({reason})", "start the IDE's side")))
+            raise
+
+    def _refused(self, reason: str) -> None:
+        port = self._link.port if self._link is not None else ""
+        self._repeat(
+            f"nobody listens on port {port} in {self._way.place} ({reason}); start the program there with START_DEBUGGER=1"
+        )
+
+
+class Link:
+    """One run of `pipe` over there, and what is carried through it."""
+
+    relay: Relay
+    port: int
+    """The port there."""
+
+    def __init__(self, way: Way, words: List[str], python: str) -> None:
+        """Start it. Raises `AttachError` where there is nothing to start it with."""
+        self._way = way
+        self._python = python
+        self._words = b""
+        self._silenced = False
+        self._showing = False
+        self._greeted = threading.Event()
+        self._hello: bytes | None = None
+        self._rest = b""
+        try:
+            # In our own process group, so that ssh can ask for a password, and a terminal's Ctrl-C ends it as well.
+            self.process = subprocess.Popen(
+                way.starting(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise AttachError(f"{way.program} is not installed here", "install it, or see the PATH") from None
+            raise AttachError(f"{way.program} cannot be run ({error.strerror or error})") from None
+        self._hearing = threading.Thread(target=self._hear, daemon=True)
+        self._hearing.start()
+        _relay.spawn(self._greet)
+
+    def open(self, dial: Callable[[], socket.socket], refused: Callable[[str], None]) -> None:
+        """Wait until it speaks: as long as that takes, for a password may be asked for. Raises `AttachError`."""
+        until = time.monotonic() + PATIENCE
+        while not self._greeted.wait(TICK):
+            if not self._showing and time.monotonic() > until:
+                say(f"waits for {self._way.place}; Ctrl-C ends it")
+                self._showing = True
+                self._show(self._words)
+        self._showing = False
+        if self._hello is None:
+            self._reap()
+            raise _way.failure(self._way, self._python, self.process.returncode, self._words.decode("utf-8", "replace"))
+        if self._hello.endswith(b"\r"):
+            raise AttachError(f"there is a terminal on the way to {self._way.place}", "leave out -t, or add -T")
+        version, port, *problem = self._hello.decode("utf-8", "replace").split(" ", 2)
+        if version != VERSION:
+            raise AttachError(f"{self._way.place} has another autoattach", "have the same release on both sides")
+        self.port = int(port)
+        if problem and problem[0].startswith("!taken"):
+            raise PortTaken(
+                f"port {port} in {self._way.place} is taken{problem[0][6:]}",
+                "end that program, or give another port with --remote-port, and DEBUGGER_PORT there the same",
+            )
+        if problem:
+            raise AddressError(f"{self._way.place} cannot listen on port {port} ({problem[0][1:]})")
+        ends = cast("IO[bytes]", self.process.stdout), cast("IO[bytes]", self.process.stdin)
+        self.relay = Relay(*ends, dial, refused, self._rest)
+        self.relay.start()
+
+    def alive(self) -> bool:
+        """Whether it still carries. What says nothing for too long is ended."""
+        if not self.relay.ended.is_set() and self.relay.silent() > SILENCE:
+            self._silenced = True
+            self.close()
+        return not self.relay.ended.is_set()
+
+    def last_words(self) -> str:
+        """Why it has ended; to be asked after `close()`."""
+        if self._silenced:
+            return f"nothing was heard for {SILENCE:.0f} s"
+        lines = [line.strip() for line in self._words.decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1] if lines else f"{self._way.program} ended with status {self.process.returncode}"
+
+    def close(self) -> None:
+        """End it: by the end of its standard input, which reaches the far side, too; else by force."""
+        if hasattr(self, "relay"):
+            self.relay.close()
+        else:
+            cast("IO[bytes]", self.process.stdin).close()
+        self._reap()
+
+    def _reap(self) -> None:
+        for end in (lambda: None, self.process.terminate, self.process.kill):
+            try:
+                end()
+                self.process.wait(2)
+                break
+            except (subprocess.TimeoutExpired, PermissionError):  # sudo's is another user's: its input has ended
+                continue
+        self._hearing.join(1)  # ssh may have left a helper behind that keeps it open (ControlPersist)
+
+    def _greet(self) -> None:
+        """Find what `pipe` says first, behind whatever a shell over there prints."""
+        source = cast("IO[bytes]", self.process.stdout)
+        heard = b""
+        try:
+            while True:
+                start = heard.find(HELLO)
+                end = heard.find(b"\n", start + len(HELLO)) if start >= 0 else -1
+                if end >= 0:
+                    self._hello, self._rest = heard[start + len(HELLO) : end], heard[end + 1 :]
+                    return
+                more = source.read(1 << 16)
+                if not more:
+                    return
+                heard = (heard if start >= 0 else heard[-len(HELLO) :]) + more
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._greeted.set()
+
+    def _hear(self) -> None:
+        source = cast("IO[bytes]", self.process.stderr)
+        try:
+            while True:
+                more = source.read(4096)
+                if not more:
+                    return
+                self._words = (self._words + more)[-8192:]
+                if self._showing:
+                    self._show(more)
+        except (OSError, ValueError):
+            pass
+
+    def _show(self, text: bytes) -> None:
+        try:
+            os.write(2, text)
+        except OSError:
+            pass
