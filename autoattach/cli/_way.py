@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import subprocess
-from typing import List, NamedTuple, Union
+from typing import List, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from autoattach._errors import AttachError
@@ -21,12 +21,12 @@ class Way(NamedTuple):
 
     place: str
     """What is there, for a sentence."""
-    command: Union[List[str], str]
+    command: List[str] | str
     """What runs the words that follow; a text where the system starts programs by a text (Windows)."""
     quoted: bool = False
     """A shell over there reads the words."""
 
-    def starting(self, words: List[str]) -> Union[List[str], str]:
+    def starting(self, words: List[str]) -> List[str] | str:
         """The whole command."""
         if isinstance(self.command, str):
             return f"{self.command} {subprocess.list2cmdline(words)}"
@@ -95,7 +95,9 @@ def failure(way: Way, python: str, status: int | None, said: str) -> AttachError
         return AttachError(f"{way.place}: the autoattach {there} is too old", "have the same release on both sides")
     if tells(r"no such container|container \S+ is (not running|paused|restarting)|\(NotFound\)|is not valid for pod"):
         return AttachError(f"{way.place} is not there, or does not run ({found})", "is it the right name?")
-    if tells(r"could not resolve|no route to host|unreachable|timed out|connect to the docker|docker daemon running"):
+    if tells(
+        r"could not resolve|no route to host|unreachable|timed out|cannot connect to the docker|docker daemon running"
+    ):
         return AttachError(f"{way.place} cannot be reached ({found})", "see that this works by itself: " + by_hand(way))
     if tells(r"unable to connect to the server|connection to the server|connection refused|connection closed by"):
         return AttachError(f"{way.place} cannot be reached ({found})", "see that this works by itself: " + by_hand(way))

@@ -1,4 +1,4 @@
-"""`autoattach tunnel`: the door in a container or on a server, at a port of this machine; or the IDE here, at one there.
+"""`autoattach tunnel`: the door in a container or on a server, at a port here; or the IDE here, at a port there.
 
 `python -m autoattach pipe` is started over there, and connections are carried over its standard input and output.
 """
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Callable, List, cast
+from typing import IO, Callable, List, NoReturn, cast
 
 from autoattach._errors import AddressError, AttachError, PortTaken
 from autoattach._network import holder
@@ -81,16 +81,20 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.where is None) == (arguments.way_in is None):
         say("either WHERE or --command, as in: autoattach tunnel docker://web")
         return 2
+    if arguments.reverse and not arguments.port:
+        say("port 0 is any free one, and it has to be the IDE's")
+        return 2
     signals: List[int] = []
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as nohup has it
             signal.signal(getattr(signal, name), lambda number, frame: _interrupt(signals, number))
     tunnel = None
     try:
         way = _way.to(arguments.where) if arguments.way_in is None else _way.by(arguments.way_in)
         tunnel = Tunnel(way, arguments)
-        tunnel.reverse() if arguments.reverse else tunnel.forward()
-        return 0
+        if arguments.reverse:
+            tunnel.reverse()
+        tunnel.forward()
     except AttachError as error:
         say(str(error))
         return 1
@@ -126,7 +130,7 @@ class Tunnel:
         self._listener: socket.socket | None = None
         self._said = ""
 
-    def forward(self) -> None:
+    def forward(self) -> NoReturn:
         """Listen here. Raises `AttachError` where it cannot begin; what fails later is said, and tried again."""
         try:
             self._listener = _relay.listen(self._port)
@@ -172,7 +176,7 @@ class Tunnel:
         else:
             link.relay.carry(sock)
 
-    def reverse(self) -> None:
+    def reverse(self) -> NoReturn:
         """Have the other side listen. Raises `AttachError` where it cannot begin; what fails later is tried again."""
         pause, began = 1.0, False
         while True:
@@ -235,7 +239,8 @@ class Tunnel:
     def _refused(self, reason: str) -> None:
         port = self._link.port if self._link is not None else ""
         self._repeat(
-            f"nobody listens on port {port} in {self._way.place} ({reason}); start the program there with START_DEBUGGER=1"
+            f"nobody listens on port {port} in {self._way.place} ({reason}); "
+            "start the program there with START_DEBUGGER=1"
         )
 
 
@@ -321,7 +326,8 @@ class Link:
         self._reap()
 
     def _reap(self) -> None:
-        for end in (lambda: None, self.process.terminate, self.process.kill):
+        ends: List[Callable[[], object]] = [self.process.poll, self.process.terminate, self.process.kill]
+        for end in ends:
             try:
                 end()
                 self.process.wait(2)
