@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import shutil
 import signal
@@ -34,8 +33,6 @@ def path_with(folder: Path) -> str:
 
 class Sshd:
     """A real sshd on loopback with keys, configuration and files of its own, and an `ssh` that knows them."""
-
-    user = pwd.getpwuid(os.getuid()).pw_name
 
     def __init__(self, folder: Path, *settings: str) -> None:
         """Skips the test where there is none to be had."""
@@ -95,7 +92,9 @@ class Sshd:
 
     @property
     def url(self) -> str:
-        return f"ssh://{self.user}@127.0.0.1:{self.port}"
+        import pwd
+
+        return f"ssh://{pwd.getpwuid(os.getuid()).pw_name}@127.0.0.1:{self.port}"
 
     def close(self) -> None:
         try:

@@ -172,7 +172,7 @@ class Tunnel:
                 say(f"the way to {self._way.place} is open again")
         except AttachError as error:
             _relay.abort(sock)
-            self._repeat(str(error))
+            self.say_once(str(error))
         else:
             link.relay.carry(sock)
 
@@ -193,7 +193,7 @@ class Tunnel:
             except AttachError as error:
                 if not began:
                     raise
-                self._repeat(f"{error}; trying again")
+                self.say_once(f"{error}; trying again")
             time.sleep(pause)
             pause = min(2 * pause, PAUSE)
 
@@ -222,7 +222,7 @@ class Tunnel:
             link.close()
             say(f"the way to {self._way.place} has ended ({link.last_words()}){what_next}")
 
-    def _repeat(self, text: str) -> None:
+    def say_once(self, text: str) -> None:
         """Say it, but not what was said just before."""
         if text != self._said:
             self._said = text
@@ -233,12 +233,14 @@ class Tunnel:
             return _relay.dial(self._port)
         except OSError as error:
             reason = error.strerror or error
-            self._repeat(str(AddressError(f"nobody listens on {HOST}:{self._port} ({reason})", "start the IDE's side")))
+            self.say_once(
+                str(AddressError(f"nobody listens on {HOST}:{self._port} ({reason})", "start the IDE's side"))
+            )
             raise
 
     def _refused(self, reason: str) -> None:
         port = self._link.port if self._link is not None else ""
-        self._repeat(
+        self.say_once(
             f"nobody listens on port {port} in {self._way.place} ({reason}); "
             "start the program there with START_DEBUGGER=1"
         )
