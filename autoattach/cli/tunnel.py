@@ -84,12 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.reverse and not arguments.port:
         say("port 0 is any free one, and it has to be the IDE's")
         return 2
-    signals: List[int] = []
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as nohup has it
-            signal.signal(getattr(signal, name), lambda number, frame: _interrupt(signals, number))
+    came: List[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.getsignal(number) for number in _signals()}
     tunnel = None
     try:
+        for number in handlers:
+            signal.signal(number, interrupt)
         way = _way.to(arguments.where) if arguments.way_in is None else _way.by(arguments.way_in)
         tunnel = Tunnel(way, arguments)
         if arguments.reverse:
@@ -99,21 +104,25 @@ def run(arguments: argparse.Namespace) -> int:
         say(str(error))
         return 1
     except KeyboardInterrupt:
-        return 128 + (signals[0] if signals else signal.SIGINT)
+        return 128 + (came[0] if came else signal.SIGINT)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short
+        for number in handlers:
+            signal.signal(number, signal.SIG_IGN)  # what follows is short
         if tunnel is not None:
             tunnel.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _signals() -> List[int]:
+    """Those that end it, but for what is ignored: nohup has SIGHUP so."""
+    found = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in found if signal.getsignal(number) not in (signal.SIG_IGN, None)]
 
 
 def say(text: str) -> None:
     """A line on stderr."""
     print("autoattach tunnel:", text, file=sys.stderr, flush=True)
-
-
-def _interrupt(signals: List[int], number: int) -> None:
-    signals.append(number)
-    raise KeyboardInterrupt
 
 
 class Tunnel:
