@@ -299,6 +299,15 @@ def test_the_port_there_is_the_one_that_programs_there_take(start: Start, far: C
     assert f"children are announced to the IDE at port {server.port}" in program.stderr
 
 
+def test_the_tunnel_itself_is_never_attached_to(start: Start, far: Callable[..., Far]) -> None:
+    """START_DEBUGGER in there, or here, is for the program: the tunnel's two ends are left alone."""
+    server = far(echo)
+    arguments = [*HERE, "--port", 0, "--remote-port", server.port]
+    program = start(*arguments, START_DEBUGGER=1, DEBUGGER_PORT=free_port(), DEBUGGER_VERBOSE=1, DEBUGGER_STRICT=1)
+    assert echoed(near(program)) == b"hello"
+    assert all("our own command" in line for line in program.ours), program.dump()
+
+
 # --- what dies
 
 
@@ -326,7 +335,9 @@ def test_a_far_side_that_says_nothing_any_more_is_replaced(
 ) -> None:
     """A network that has gone away without a word is noticed, and the next connection gets a new transport."""
     server = far(echo)
-    code = "from autoattach.cli import main, tunnel; import sys; tunnel.SILENCE = 2; sys.exit(main(sys.argv[1:]))"
+    code = (
+        "from autoattach.cli import _transport, main; import sys; _transport.SILENCE = 2; sys.exit(main(sys.argv[1:]))"
+    )
     arguments = ["tunnel", *HERE, "--port", 0, "--remote-port", server.port]
     with Program(tmp_path, "-c", code, *arguments) as program:
         port = near(program)
