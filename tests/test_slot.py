@@ -39,7 +39,8 @@ def start(run: Run) -> Run:
     """Start a program for PyCharm; a file `stop` beside it ends what the test has written."""
 
     def start(*arguments: object, **keywords: Any) -> Program:
-        return run(*arguments, **{"DEBUGGER_IDE": "pycharm", "DEBUGGER_WAIT": 30, **keywords})
+        env = {"DEBUGGER_IDE": "pycharm", "DEBUGGER_WAIT": 30, "GUNICORN_CMD_ARGS": "--timeout 0"}
+        return run(*arguments, **{**env, **keywords})
 
     return start
 
@@ -748,6 +749,14 @@ ROLES = [
     ("celery --app worker report", "own"),
     ("celery -A app worker --detach", "own"),
     ("celery", "own"),
+    ("-m pyspark.daemon pyspark.worker", "forks"),
+    ("-m pyspark.worker pyspark.worker", "own"),
+    ("dask worker tcp://127.0.0.1:8786", "starts"),
+    ("-m dask worker tcp://127.0.0.1:8786 --nworkers 2", "starts"),
+    ("dask worker --no-nanny tcp://127.0.0.1:8786", "own"),
+    ("dask scheduler", "own"),
+    ("dask", "own"),
+    ("/venv/bin/dask-worker tcp://127.0.0.1:8786", "starts"),
     ("uvicorn app:app", "own"),
     ("uvicorn app:app --workers 1", "own"),
     ("uvicorn app:app --workers 2", "starts"),
