@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "engines", "docs"]
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
@@ -44,7 +44,7 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == os.environ.get("AUTOATTACH_TESTED"):
         session.skip("tested already")
-    pytest(session, *(session.posargs or ["--ignore=test_launchers.py"]))  # which has a session of its own
+    pytest(session, *(session.posargs or ["--ignore=test_launchers.py", "--ignore=test_engines.py"]))  # which have sessions of their own
 
 
 @nox.session
@@ -68,6 +68,17 @@ def launchers(session: nox.Session) -> None:
     session.install(".[test,launchers]")
     files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py"]
     pytest(session, *files, *session.posargs)
+
+
+@nox.session(python="3.11")
+def engines(session: nox.Session) -> None:
+    """Spark, Dask, Ray and Celery over Redis, and 50 programs at once: real clusters on this machine."""
+    session.install(".[test,engines]")
+    session.chdir("tests")
+    # A JVM or two for each, so few at a time, and more patience
+    session.env["AUTOATTACH_TEST_LIMIT"] = os.environ.get("AUTOATTACH_TEST_LIMIT", "180")
+    files = ["test_engines.py", "-m", "", "--timeout", "600"]
+    session.run("python", "-m", "pytest", "-q", "-n", "2", *files, *session.posargs)
 
 
 @nox.session(python="3.13")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autoattach._exclusions import glob, what_runs
+from autoattach._settings import DASK_TTL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ def _uvicorn(arguments: list[str], hints: Mapping[str, str]) -> Limit:
     return (name, "5", f"{name} 3600 while you debug") if supervised and not value_of(arguments, name) else None
 
 
+def _dask(arguments: list[str], hints: Mapping[str, str]) -> Limit:
+    """A worker tells the scheduler of itself from a thread, which does not run at a breakpoint either; the scheduler
+    drops it then, and its nanny kills it. (distributed/scheduler.py, `check_worker_ttl`)"""
+    if arguments[:1] != ["worker"] or DASK_TTL in hints:
+        return None
+    return "scheduler's worker-ttl", "300", f"{DASK_TTL}=null for the scheduler while you debug"
+
+
 TIMEOUTS: tuple[tuple[str, str, Callable[[list[str], Mapping[str, str]], Limit]], ...] = (
     ("*/gunicorn", "gunicorn", _gunicorn),
     ("-m gunicorn", "gunicorn", _gunicorn),
@@ -79,6 +88,9 @@ TIMEOUTS: tuple[tuple[str, str, Callable[[list[str], Mapping[str, str]], Limit]]
     ("*/celery", "celery", _celery),
     ("-m celery", "celery", _celery),
     ("*/celery/__main__.py", "celery", _celery),
+    ("*/dask", "dask", _dask),
+    ("-m dask", "dask", _dask),
+    ("*/dask/__main__.py", "dask", _dask),
     ("*uwsgi", "uWSGI", _uwsgi),
     ("*/uvicorn", "uvicorn", _uvicorn),
     ("-m uvicorn", "uvicorn", _uvicorn),

@@ -24,6 +24,7 @@ SAID = [
     ("celery -A app worker --time-limit 60", "celery", "--time-limit (60 s)"),
     ("-m celery -A app worker --soft-time-limit=60", "celery", "--soft-time-limit (60 s)"),
     ("celery -A app worker --soft-time-limit=60 --time-limit=70", "celery", "--time-limit (70 s)"),
+    ("dask worker tcp://127.0.0.1:8786", "dask", "scheduler's worker-ttl (300 s)"),
     ("uvicorn app:app --workers 2", "uvicorn", "--timeout-worker-healthcheck (5 s)"),
 ]
 UNSAID = [
@@ -35,6 +36,7 @@ UNSAID = [
     "celery -A app worker",
     "celery -A app worker --time-limit 0",
     "celery",
+    "dask scheduler",
     "uvicorn app:app",
     "uvicorn app:app --workers 1",
     "uvicorn app:app --workers 2 --reload",
@@ -70,6 +72,7 @@ def test_not_named(command: str) -> None:
     [
         (("python", "/bin/gunicorn", "app"), {"GUNICORN_CMD_ARGS": "--timeout 0"}, False),
         (("python", "/bin/gunicorn", "app", "-t", "9"), {"GUNICORN_CMD_ARGS": "--timeout 0"}, True),
+        (("python", "/bin/dask", "worker"), {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "null"}, False),
         (("python", "/bin/uvicorn", "app:app"), {"WEB_CONCURRENCY": "4"}, True),
         (("/bin/uwsgi", "--http", ":80", "--harakiri", "20"), {}, True),
         (("/bin/uwsgi", "--http", ":80"), {}, False),

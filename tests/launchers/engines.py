@@ -40,20 +40,20 @@ SPARK_ENV = {
 EXECUTOR_ENV = {f"spark.executorEnv.{name}": value for name, value in FOR_WORKERS.items()}
 CLUSTER = "local-cluster[2,1,1024]"
 
-# In a module that the workers import: what cloudpickle 3.1.3 and later ship by value has lost its file's name
 DASK_WORK = """
     def work(n):
         return n * 2  # breakpoint
 """
 DASK = """
     from dask.distributed import Client, LocalCluster
-    from work import work
-
+    WORK
     if __name__ == "__main__":
         with LocalCluster(OPTIONS, threads_per_worker=1, dashboard_address=None, local_directory="{folder}") as cluster:
             with Client(cluster) as client:
                 print(client.gather(client.map(work, [21] * TASKS, pure=False)))
 """
+# Where the script is not debugged, what it ships by value has lost its file's name: cloudpickle 3.1.3 and later
+IMPORTED = "from work import work\n"
 DASK_CLIENT = """
     from dask.distributed import Client
     from work import work
@@ -122,7 +122,13 @@ CELERY_WORKER = "{bin}/celery -A tasks worker -n $worker@%h --without-gossip --w
 
 
 def spark(
-    id: str, master: str, tasks: int, settings: dict[str, str] | None = None, times: int = 1, **more: object
+    id: str,
+    master: str,
+    tasks: int,
+    settings: dict[str, str] | None = None,
+    times: int = 1,
+    only: str = "",
+    **more: object,
 ) -> Launcher:
     text = SPARK.replace("MASTER", master).replace("SETTINGS", repr(settings or {}))
     return Launcher(
@@ -134,7 +140,7 @@ def spark(
         programs=["java"],
         workers=tasks,
         serves=False,
-        env=SPARK_ENV,
+        env={**SPARK_ENV, **chosen(only)},
         **{"ptvsd": RUNS, **more},  # type: ignore[arg-type]
     )
 
@@ -145,10 +151,11 @@ def reuse(value: str) -> Launcher:
     return spark(f"Spark, worker.reuse {value}", "local[1]", 1, settings, times=2, env_in_files=True)
 
 
-def dask(id: str, options: str, tasks: int, **more: object) -> Launcher:
+def dask(id: str, options: str, tasks: int, work: str = DASK_WORK, **more: object) -> Launcher:
+    text = DASK.replace("WORK", work).replace("OPTIONS", options).replace("TASKS", str(tasks))
     return Launcher(
         id,
-        {"work.py": DASK_WORK, "app.py": DASK.replace("OPTIONS", options).replace("TASKS", str(tasks))},
+        {"app.py": text, **({"work.py": DASK_WORK} if work == IMPORTED else {})},
         ["{python}", "app.py"],
         runs_by_itself,
         needs=["distributed"],
@@ -170,7 +177,7 @@ def dask_worker(id: str, *options: str, **more: object) -> Launcher:
     return beside(id, DASK_SCHEDULER, worker, "a", files, needs=["distributed"], env=env, **more)
 
 
-def ray(id: str, call: str, settings: dict[str, str] | None = None, **more: object) -> Launcher:
+def ray(id: str, call: str, settings: dict[str, str] | None = None, only: str = "", **more: object) -> Launcher:
     return Launcher(
         id,
         {"app.py": RAY.replace("CALL", call).replace("SETTINGS", repr(settings or {}))},
@@ -178,7 +185,7 @@ def ray(id: str, call: str, settings: dict[str, str] | None = None, **more: obje
         runs_by_itself,
         needs=["ray"],
         serves=False,
-        env=RAY_ENV,
+        env={**RAY_ENV, **chosen(only)},
         **more,  # type: ignore[arg-type]
     )
 
@@ -191,18 +198,26 @@ def celery(id: str, nodes: str, *options: str, **more: object) -> Launcher:
     )
 
 
+def chosen(only: str) -> dict[str, str]:
+    return {"DEBUGGER_ONLY": only} if only else {}
+
+
 REUSED, NOT_REUSED = reuse("true"), reuse("false")
+FIFTY = celery("celery -c 50 over Redis", "a", "-c", "50")
 ENGINES = [
     spark("Spark local[2]", "local[2]", 2, pycharm=RUNS, note=SLOT),
     spark("Spark local[2], executorEnv", "local[2]", 1, EXECUTOR_ENV, env_in_files=True),
+    spark("Spark local[2], DEBUGGER_ONLY", "local[2]", 1, only="pyspark.daemon"),
     spark(f"Spark {CLUSTER}", CLUSTER, 2, pycharm=RUNS, note=SLOT),
     spark(f"Spark {CLUSTER}, executorEnv", CLUSTER, 1, EXECUTOR_ENV, env_in_files=True),
     dask("Dask LocalCluster(2)", "2", 2, ptvsd=RUNS, pycharm=RUNS, note=SLOT),
     dask("Dask LocalCluster(processes=False)", "1, processes=False", 1),
+    dask("Dask LocalCluster(1), DEBUGGER_ONLY", "1", 1, IMPORTED, env={"DEBUGGER_ONLY": "*multiprocessing.spawn*"}),
     dask_worker("dask worker", ptvsd=RUNS),
     dask_worker("dask worker --no-nanny", "--no-nanny"),
     ray("Ray task", TASK, ptvsd=RUNS, pycharm=RUNS, note=SLOT),
     ray("Ray task, runtime_env", TASK, FOR_WORKERS, env_in_files=True),
+    ray("Ray task, DEBUGGER_ONLY", TASK, only="default_worker.py"),
     ray("Ray actor, runtime_env", ACTOR, FOR_WORKERS, env_in_files=True),
     celery("celery -c 2 over Redis", "a", "-c", "2", workers=2),
     celery("two celery -c 1 over Redis", "a b", "-c", "1", workers=2),
