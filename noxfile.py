@@ -44,7 +44,9 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == os.environ.get("AUTOATTACH_TESTED"):
         session.skip("tested already")
-    pytest(session, *(session.posargs or ["--ignore=test_launchers.py", "--ignore=test_engines.py"]))  # which have sessions of their own
+    pytest(
+        session, *(session.posargs or ["--ignore=test_launchers.py", "--ignore=test_engines.py"])
+    )  # which have sessions of their own
 
 
 @nox.session
