@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "roots", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "engines", "roots", "docs"]
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
@@ -44,7 +44,9 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == os.environ.get("AUTOATTACH_TESTED"):
         session.skip("tested already")
-    pytest(session, *(session.posargs or ["--ignore=test_launchers.py"]))  # which has a session of its own
+    pytest(
+        session, *(session.posargs or ["--ignore=test_launchers.py", "--ignore=test_engines.py"])
+    )  # which have sessions of their own
 
 
 @nox.session
@@ -77,6 +79,15 @@ def roots(session: nox.Session) -> None:
     pytest(session, "test_roots.py", "-m", "", "-n", "0", *session.posargs)
 
 
+@nox.session(python="3.11")
+def engines(session: nox.Session) -> None:
+    """Spark, Dask, Ray and Celery over Redis, and 50 programs at once: real clusters on this machine."""
+    session.install(".[test,engines]")
+    # A JVM or two for each, so few at a time, and more patience
+    session.env["AUTOATTACH_TEST_LIMIT"] = os.environ.get("AUTOATTACH_TEST_LIMIT", "180")
+    pytest(session, "test_engines.py", "-m", "", "--timeout", "600", "-n", "2", *session.posargs)
+
+
 @nox.session(python="3.13")
 def docs(session: nox.Session) -> None:
     """The documents, without a warning, into docs/_build/html; and what they say, held against the code."""
@@ -106,9 +117,9 @@ def pytest(session: nox.Session, *arguments: str) -> None:
     debugger, misses the time that its own code allows. What passes then is named, to be looked into.
     """
     session.chdir("tests")
-    command = ["python", "-m", "pytest", "-q", *arguments]
+    command = ["python", "-m", "pytest", "-q", "-n", "4", *arguments]
     try:
-        session.run(*command, "-n", "4")
+        session.run(*command)
     except nox.command.CommandFailed:
         session.warn("run again, by themselves; what passes now is not steady:")
-        session.run(*command, "--last-failed", "--last-failed-no-failures", "none", "-vv")
+        session.run(*command, "-n", "0", "-vv", "--last-failed", "--last-failed-no-failures", "none")

@@ -14,6 +14,7 @@ from autoattach._plan import Join, Lead, Skip, plan
 from autoattach._process import Process, alive
 from autoattach._records import find
 from autoattach._session import SESSION, Session
+from autoattach._timeouts import what_ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,12 +132,21 @@ def perform(answer: Lead | Join, settings: Settings, process: Process, patience:
     if isinstance(answer, Join):
         session = answer.session
         sys.audit("autoattach.attach", session.debugger, session.mode, session.host, (session.port, session.port))
-        return join(answer, settings, process)
+        join(answer, settings, process)
+    else:
+        _open(answer, settings, process, patience)
+    ending = "" if process.started else what_ends(process.command, settings.hints)
+    if ending:  # of a server's first process: its workers are forks, or have other command lines
+        say(ending)
+
+
+def _open(answer: Lead, settings: Settings, process: Process, patience: float) -> None:
     sys.audit("autoattach.attach", answer.debugger, answer.mode, answer.host, answer.ports)
     if answer.mode == "listen":
         from autoattach._leader import listen
 
-        return listen(answer, settings, process, patience)
-    from autoattach._caller import call
+        listen(answer, settings, process, patience)
+    else:
+        from autoattach._caller import call
 
-    return call(answer, settings, process)
+        call(answer, settings, process)

@@ -69,6 +69,14 @@ TOOLS = (
     ("*/python-argcomplete-check-easy-install-script", "shell completion"),
     ("-m ipykernel_launcher", "a Jupyter kernel: its front end debugs it"),
     ("-m ipykernel", "a Jupyter kernel"),
+    # Ray starts these beside every cluster; none runs the user's code, and that they are attached to is noise. The
+    # workers' set-up execs the worker, which is attached to itself. (ray/_private/services.py; 2.60)
+    ("*-packages/ray/dashboard/*.py", "Ray's dashboard"),
+    ("*-packages/ray/_private/log_monitor.py", "Ray's log monitor"),
+    ("*-packages/ray/_private/ray_process_reaper.py", "Ray's process reaper"),
+    ("*-packages/ray/_private/runtime_env/agent/main.py", "Ray's agent for environments"),
+    ("*-packages/ray/_private/workers/setup_worker.py", "what sets a Ray worker up, and execs it"),
+    ("*-packages/ray/autoscaler/*.py", "Ray's autoscaler"),
     ("*/ms-python.*", "a helper of VS Code's Python extension"),
     ("*/.vscode*/extensions/*", "a helper of a VS Code extension"),
     ("*/pycharm*/helpers/*", "a helper of PyCharm"),

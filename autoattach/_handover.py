@@ -142,7 +142,8 @@ def _makers(frame: FrameType | None) -> list[tuple[str, str]]:
     """The functions that are making a fork, the innermost first."""
     makers: list[tuple[str, str]] = []
     while frame is not None and len(makers) < DEEP:
-        module = str(frame.f_globals.get("__name__"))
+        spec = frame.f_globals.get("__spec__")  # what `python -m` runs is called `__main__`
+        module = str(getattr(spec, "name", None) or frame.f_globals.get("__name__"))
         if module == "subprocess":  # with a preexec_fn: it is about to exec
             return []
         makers.append((module, frame.f_code.co_name))

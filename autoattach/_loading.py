@@ -15,6 +15,7 @@ from autoattach._modules import make_room
 from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
+from autoattach._shipped import keep_file_names
 from autoattach._signals import without_interrupts
 from autoattach._threads import import_threading, start_thread
 
@@ -119,6 +120,7 @@ class Loader:
             self.tell_children(live)
         _records.write(live, self.process.pid, held=held)
         self.ledger.enter("record", _records.erase)
+        keep_file_names(self.ledger)
         try:
             self._loaded = True
             attached = self._attach(debuggers.load(self.debugger), task)
@@ -176,6 +178,7 @@ class Loader:
         global _current
         self.session = session = Session.from_text(self.settings.session or "")
         _current, self._loaded = self, True
+        keep_file_names(self.ledger)
         task = self._task(session, True, 0.0) if session is not None else None
         if session is not None:
             _records.write(session, self.process.pid)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from typing import Callable, Mapping
 
 # The functions whose forks are workers: a master may fork for other ends as well.
-WORKERS = (("gunicorn.arbiter", "spawn_worker"), ("billiard.pool", "_create_worker_process"))
+WORKERS = (
+    ("gunicorn.arbiter", "spawn_worker"),
+    ("billiard.pool", "_create_worker_process"),
+    ("pyspark.daemon", "manager"),
+)
 # Those whose forks take the place of the process that they leave.
 DAEMONS = (("gunicorn.util", "daemonize"),)
 
@@ -46,7 +50,7 @@ def role(command: tuple[str, ...], hints: Mapping[str, str]) -> Role:
         return _uwsgi(list(command[1:]), hints) or OWN
     for pattern, look in LAUNCHERS:
         if glob(pattern, runs):
-            return look(_arguments(command, runs), hints) or OWN
+            return look(arguments_after(command, runs), hints) or OWN
     return OWN
 
 
@@ -82,13 +86,30 @@ def _celery(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
         arguments, "-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config", "--workdir"
     ) != ("worker") or _flag(arguments, "-D", "--detach"):
         return None
-    pool = _value(arguments, "-P", "--pool") or "prefork"
+    pool = value_of(arguments, "-P", "--pool") or "prefork"
     return Role(kind="forks", name="celery's worker", one="-c 1") if pool in ("prefork", "processes") else None
+
+
+def _pyspark(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
+    """The executor's daemon forks a worker for each task that runs at the same time."""
+    return Role(kind="forks", name="Spark's Python worker", one="--master local[1], or one executor with one core")
+
+
+def _dask(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
+    """`dask worker`: its nanny spawns the worker, be it one, unless told to have none."""
+    return None if _subcommand(arguments) != "worker" else _dask_worker(_after(arguments, "worker"), hints)
+
+
+def _dask_worker(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
+    if _flag(arguments, "--no-nanny"):
+        return None
+    several = value_of(arguments, "--nworkers", "--nprocs") not in ("", "1")
+    return Role(kind="starts", name="Dask's worker", one="--nworkers 1" if several else "")
 
 
 def _uwsgi(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
     """With a master, or with several processes, its first process only forks."""
-    processes = _value(arguments, "-p", "--processes", "--workers")
+    processes = value_of(arguments, "-p", "--processes", "--workers")
     if not processes and not _flag(arguments, "-M", "--master"):
         return None
     return Role(kind="forks", name="uWSGI's worker", one="-p 1" if processes not in ("", "1") else "")
@@ -96,7 +117,7 @@ def _uwsgi(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
 
 def _hypercorn(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
     """It spawns its workers, be it one, unless told to have none."""
-    workers = _value(arguments, "-w", "--workers")
+    workers = value_of(arguments, "-w", "--workers")
     if workers == "0":
         return None
     return Role(kind="starts", name="hypercorn's worker", one="-w 1" if workers not in ("", "1") else "")
@@ -106,7 +127,7 @@ def _uvicorn(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
     """With --reload, and with more than one worker, the main process only looks after those that it spawns."""
     if _flag(arguments, "--reload") or _is_on(hints.get("UVICORN_RELOAD")):
         return Role(kind="starts", name="uvicorn's worker", one="")
-    workers = _value(arguments, "--workers") or hints.get("UVICORN_WORKERS") or hints.get("WEB_CONCURRENCY") or "1"
+    workers = value_of(arguments, "--workers") or hints.get("UVICORN_WORKERS") or hints.get("WEB_CONCURRENCY") or "1"
     return (
         Role(kind="starts", name="uvicorn's worker", one="--workers 1") if workers.strip() not in ("0", "1") else None
     )
@@ -126,7 +147,7 @@ def _watchfiles(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
 
 def _pytest(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
     """With pytest-xdist the first process runs no tests. (Told so by a file of settings it takes the slot in vain.)"""
-    number = _value(arguments, "-n", "--numprocesses")
+    number = value_of(arguments, "-n", "--numprocesses")
     return Role(kind="starts", name="pytest's worker", one="-n 0") if number not in ("", "0") else None
 
 
@@ -155,6 +176,12 @@ LAUNCHERS: tuple[tuple[str, Callable[[list[str], Mapping[str, str]], Role | None
     ("*/celery", _celery),
     ("-m celery", _celery),
     ("*/celery/__main__.py", _celery),
+    ("-m pyspark.daemon", _pyspark),
+    ("*/dask", _dask),
+    ("-m dask", _dask),
+    ("*/dask/__main__.py", _dask),
+    ("*/dask-worker", _dask_worker),
+    ("-m distributed.cli.dask_worker", _dask_worker),
     ("*/uwsgi", _uwsgi),
     ("*/pyuwsgi", _uwsgi),
     ("*/uvicorn", _uvicorn),
@@ -180,7 +207,7 @@ LAUNCHERS: tuple[tuple[str, Callable[[list[str], Mapping[str, str]], Role | None
 )
 
 
-def _arguments(command: tuple[str, ...], runs: str) -> list[str]:
+def arguments_after(command: tuple[str, ...], runs: str) -> list[str]:
     """What follows the script or the module on a command line."""
     name = runs.partition(" ")[2] if runs.startswith("-m ") else runs.rpartition("/")[2]
     for at, argument in enumerate(command[1:], 2):
@@ -201,11 +228,15 @@ def _subcommand(arguments: list[str], *valued: str) -> str:
     return ""
 
 
+def _after(arguments: list[str], word: str) -> list[str]:
+    return arguments[arguments.index(word) + 1 :]
+
+
 def _flag(arguments: list[str], *names: str) -> bool:
     return any(argument in names for argument in arguments)
 
 
-def _value(arguments: list[str], *names: str) -> str:
+def value_of(arguments: list[str], *names: str) -> str:
     """The value of an option: `--workers 2`, `--workers=2`, `-w 2`, `-w2`; an empty string where it is not given."""
     found = ""
     for at, argument in enumerate(arguments):

@@ -24,8 +24,18 @@ RUN = "AUTOATTACH_RUN"
 ENDPOINTS = "VSCODE_DEBUGPY_ADAPTER_ENDPOINTS"
 # Of a reload pair, the one that runs the user's code has one of these: Django's and Werkzeug's
 RELOADED = ("RUN_MAIN", "WERKZEUG_RUN_MAIN")
-# What else tells flask, uvicorn and fastapi whether to reload, and how many workers to have
-HINTS = (*RELOADED, "FLASK_DEBUG", "FLASK_ENV", "UVICORN_RELOAD", "UVICORN_WORKERS", "WEB_CONCURRENCY")
+# How long Dask's scheduler does without a word of a worker
+DASK_TTL = "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"
+# What else tells flask, uvicorn and fastapi whether to reload, how many workers to have, and gunicorn its options
+HINTS = (
+    *RELOADED,
+    "FLASK_DEBUG",
+    "FLASK_ENV",
+    "UVICORN_RELOAD",
+    "UVICORN_WORKERS",
+    "WEB_CONCURRENCY",
+    "GUNICORN_CMD_ARGS",
+)
 
 FOREVER = float("inf")
 

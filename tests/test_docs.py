@@ -32,7 +32,7 @@ ERRORS = {
 }
 SAYING = {"say", "say_once", "because", "lost", "type", "CannotRun", *ERRORS}
 # Functions whose answer is said, or is a reason.
-ANSWERING = {"nobody", "only_in", "_unsupported", "nothing_attached"}
+ANSWERING = {"nobody", "only_in", "_unsupported", "nothing_attached", "what_ends"}
 
 
 def texts(node: ast.expr, constants: dict[str, str]) -> list[str]:

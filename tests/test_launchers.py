@@ -12,7 +12,7 @@ import signal
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 import pytest
 from launchers import LAUNCHERS
@@ -27,7 +27,11 @@ Saw = Callable[[str], None]
 SOON = LIMIT / 3  # seconds that a stop may take; short of all, so that a failure can still show what there is to see
 
 
-def rows(fits: Callable[[Launcher], object] = lambda launcher: True, debuggers: Any = tuple(DEBUGGERS)) -> Any:
+def rows(
+    fits: Callable[[Launcher], object] = lambda launcher: True,
+    debuggers: Any = tuple(DEBUGGERS),
+    table: Iterable[Launcher] = tuple(LAUNCHERS.values()),
+) -> Any:
     """Parametrize by launcher and debugger."""
 
     def marks(launcher: Launcher, debugger: str) -> Iterator[Any]:
@@ -39,7 +43,7 @@ def rows(fits: Callable[[Launcher], object] = lambda launcher: True, debuggers: 
         ("launcher", "debugger"),
         [
             pytest.param(launcher, debugger, id=f"{launcher.id}-{debugger}", marks=list(marks(launcher, debugger)))
-            for launcher in LAUNCHERS.values()
+            for launcher in table
             if fits(launcher)
             for debugger in debuggers
         ],

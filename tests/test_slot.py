@@ -25,6 +25,7 @@ Run = Callable[..., Program]
 
 SLOT = "has PyCharm's slot"
 ONLY = "have one worker"
+UNHURRIED = ("--timeout-worker-healthcheck", 3600)  # without it, one line more
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def start(run: Run) -> Run:
     """Start a program for PyCharm; a file `stop` beside it ends what the test has written."""
 
     def start(*arguments: object, **keywords: Any) -> Program:
-        return run(*arguments, **{"DEBUGGER_IDE": "pycharm", "DEBUGGER_WAIT": 30, **keywords})
+        env = {"DEBUGGER_IDE": "pycharm", "DEBUGGER_WAIT": 30, "GUNICORN_CMD_ARGS": "--timeout 0"}
+        return run(*arguments, **{**env, **keywords})
 
     return start
 
@@ -527,7 +529,7 @@ def spawned(tmp_path: Path) -> Path:
 def test_the_first_worker_of_a_server_that_spawns(start: Run, server: Server, spawned: Path) -> None:
     """Of workers that are spawned one is debugged, the others and the main process are not; one line says which, that
     breakpoints are hit there only, and what to do. When it dies its replacement has the slot."""
-    program = start("-m", "uvicorn", "--workers", 3)
+    program = start("-m", "uvicorn", "--workers", 3, *UNHURRIED)
     first = stop_in(serve(server, {spawned: [line_of(spawned, "booted =")]}), spawned, "booted =")
     wait_until(lambda: len(pids(program, "worker")) == 3, "workers", program=program)
     (line,) = program.ours
@@ -544,7 +546,7 @@ def test_the_first_worker_of_a_server_that_spawns(start: Run, server: Server, sp
 
 def test_a_server_that_spawns_is_held_as_a_whole(start: Run, port: int, spawned: Path) -> None:
     """It is held in its main process, before there are workers: none of them is."""
-    program = start("-m", "uvicorn", "--workers", 2, DEBUGGER_WAIT="forever")
+    program = start("-m", "uvicorn", "--workers", 2, *UNHURRIED, DEBUGGER_WAIT="forever")
     program.wait_for("nobody listens")
     assert not program.stdout
     with Server(port=port) as server:
@@ -556,7 +558,7 @@ def test_a_server_that_spawns_is_held_as_a_whole(start: Run, port: int, spawned:
 
 def test_a_server_that_spawns_and_nobody_there(start: Run, spawned: Path) -> None:
     """Nobody listens: one line for the tree."""
-    program = start("-m", "uvicorn", "--workers", 2, DEBUGGER_WAIT=0)
+    program = start("-m", "uvicorn", "--workers", 2, *UNHURRIED, DEBUGGER_WAIT=0)
     wait_until(lambda: len(pids(program, "worker")) == 2, "workers", program=program)
     end(program)
     assert len(program.ours) == 1
@@ -748,6 +750,14 @@ ROLES = [
     ("celery --app worker report", "own"),
     ("celery -A app worker --detach", "own"),
     ("celery", "own"),
+    ("-m pyspark.daemon pyspark.worker", "forks"),
+    ("-m pyspark.worker pyspark.worker", "own"),
+    ("dask worker tcp://127.0.0.1:8786", "starts"),
+    ("-m dask worker tcp://127.0.0.1:8786 --nworkers 2", "starts"),
+    ("dask worker --no-nanny tcp://127.0.0.1:8786", "own"),
+    ("dask scheduler", "own"),
+    ("dask", "own"),
+    ("/venv/bin/dask-worker tcp://127.0.0.1:8786", "starts"),
     ("uvicorn app:app", "own"),
     ("uvicorn app:app --workers 1", "own"),
     ("uvicorn app:app --workers 2", "starts"),

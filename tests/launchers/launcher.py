@@ -121,9 +121,9 @@ class Running:
 
     def start(self) -> None:
         python, *arguments = map(self.fill, self.launcher.command)
-        env: dict[str, Any] = dict(self.env)
+        env: dict[str, Any] = {name: self.fill(str(value)) for name, value in self.env.items()}
         if self.launcher.env_in_files:
-            env = {name: env[name] for name in ("LAUNCHER_TEST", "HOME")}
+            env = {name: env[name] for name in (*self.launcher.env, "LAUNCHER_TEST", "HOME")}
         self.program = Program(self.folder, *arguments, python=python, **env)
 
     def trigger(self) -> Future[str]:
