@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import autoattach
 from autoattach._attach import gather
@@ -51,8 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "autoattach run [OPTION ...] [--] COMMAND ..."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_options(parser, [variable.field for variable in VARIABLES if variable.field not in ("on", "token")])
+    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, with its own options")
+
+
+def add_options(parser: argparse.ArgumentParser, fields: Sequence[str]) -> None:
+    """An option for each variable whose field of `Settings` is named; `given()` has what was said. (A secret has no
+    place on a command line.)"""
     for variable in VARIABLES:
-        if variable.field in ("on", "token"):  # a secret has no place on a command line
+        if variable.field not in fields:
             continue
         value, colon, meaning = variable.meaning.partition(": ")
         keywords: Dict[str, Any] = {"dest": variable.name}
@@ -64,7 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             if isinstance(variable.parse(""), tuple):
                 keywords.update(action="append")
         parser.add_argument(option(variable), **keywords)
-    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, with its own options")
+
+
+def given(arguments: argparse.Namespace) -> Dict[str, str]:
+    """The variables that options stand for."""
+    said = {name: value for name, value in vars(arguments).items() if name.startswith("DEBUGGER_") and value}
+    return {name: ",".join(value) if isinstance(value, list) else value for name, value in said.items()}
 
 
 def option(variable: Variable) -> str:
@@ -94,8 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         program, words = find_command(words)
-        variables = {name: value for name, value in vars(arguments).items() if name.startswith("DEBUGGER_") and value}
-        environ = environment(variables, os.environ)
+        environ = environment(given(arguments), os.environ)
         python = interpreter([program, *words[1:]])
         why = shut_out(python)
         if why:
@@ -118,7 +129,7 @@ class CannotRun(Exception):
         self.status = status
 
 
-def environment(variables: Mapping[str, Any], before: Mapping[str, str]) -> Dict[str, str]:
+def environment(variables: Mapping[str, str], before: Mapping[str, str]) -> Dict[str, str]:
     """The command's environment: the variables, and the way to us for a Python that has none of ours.
 
     Raises `AttachError` where our own door is not there.
@@ -127,8 +138,7 @@ def environment(variables: Mapping[str, Any], before: Mapping[str, str]) -> Dict
     said = Settings.from_environ({"START_DEBUGGER": before.get("START_DEBUGGER", "")})
     if not (said.on or said.on_request):
         environ["START_DEBUGGER"] = "1"
-    for name, value in variables.items():
-        environ[name] = ",".join(value) if isinstance(value, list) else value
+    environ.update(variables)
     path = [door(), *filter(None, before.get("PYTHONPATH", "").split(os.pathsep))]
     environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path))
     origins = (find(name.replace("-", "_")) for name in MODULES)
