@@ -75,15 +75,14 @@ class Hub:
         self._settings = settings.replace(subprocess=False)
         self._process = process.replace(debugger="")
 
-    def open(self, wait: float = 0.0) -> Session:
-        """Lead, and hold for up to `wait` seconds; or join the session that has the port, if it is this user's.
+    def open(self) -> None:
+        """Lead, and hold as long as the settings say; or join the session that has the port, if it is this user's.
 
         Raises `HubTaken`, and `AttachError` where neither can be.
         """
-        lead = self._lead.replace(wait=wait)
         try:
             try:
-                listen(lead, self._settings, self._process, 0.0, Keeper)
+                listen(self._lead, self._settings, self._process, 0.0, Keeper)
             except PortTaken as error:
                 if error.port is None:
                     raise
@@ -95,14 +94,13 @@ class Hub:
                     ) from None
                 session = _records.find(error.port)
                 if session is None:
-                    listen(lead, self._settings, self._process, PATIENCE, Keeper)
+                    listen(self._lead, self._settings, self._process, PATIENCE, Keeper)
                 elif session.debugger != "debugpy":
                     raise
                 else:
                     self._join(session)
         except PortTaken as error:
             raise PortTaken(error.what, "end that program, or give the hub another port: --port", error.port) from None
-        return self.session
 
     def _join(self, session: Session) -> None:
         """Become a member of a session, to which the hub before has belonged; and its leader as soon as can be."""
@@ -130,7 +128,7 @@ class Hub:
             return
         session = self.session
         loader.detach()
-        self._lead = self._lead.replace(again=session, ports=(session.port, session.port))
+        self._lead = self._lead.replace(again=session, ports=(session.port, session.port), wait=0.0)
         try:
             self.open()
         except AttachError as error:

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.daemon and not hasattr(os, "fork"):
         print("autoattach hub: there is no --daemon on this system; start it as a service", file=sys.stderr)
         return 1
-    settings = Settings.from_environ({**os.environ, **given(arguments), "START_DEBUGGER": "1"})
+    settings = Settings.from_environ({**os.environ, **given(arguments), "DEBUGGER_WAIT": "0"})
     if settings.log:
         settings = settings.replace(log=os.path.abspath(settings.log))
     mouth = -1
