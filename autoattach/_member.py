@@ -162,6 +162,7 @@ class Follower:
             except AttachError:
                 time.sleep(0.05)
                 continue
+            door.gives_way = self.gives_way
             self.session = self.session.replace(pid=pid, live=False)
             _records.write(self.session, pid)
             return door

@@ -47,13 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Be a hub until a signal ends it. Returns 0, and 1 where that cannot be; with `--daemon` a hub that is there is
     what was wanted."""
-    settings = Settings.from_environ({"DEBUGGER_PORT": given(arguments).get("DEBUGGER_PORT", "")})
+    settings = Settings.from_environ({**os.environ, **given(arguments), "DEBUGGER_WAIT": "0"})
     if arguments.stop:
         return stop(settings.ports[0] if settings.ports else None)
     if arguments.daemon and not hasattr(os, "fork"):
         print("autoattach hub: there is no --daemon on this system; start it as a service", file=sys.stderr)
         return 1
-    settings = Settings.from_environ({**os.environ, **given(arguments), "DEBUGGER_WAIT": "0"})
     if settings.log:
         settings = settings.replace(log=os.path.abspath(settings.log))
     mouth = -1
