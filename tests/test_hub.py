@@ -71,6 +71,7 @@ def ide(port: int) -> Iterator[Attach]:
 
     def attach(breakpoints: dict[str, list[int]]) -> Ide:
         ides.append(Ide(port, breakpoints))
+        ides[-1].root.wait_event("process", timeout=LIMIT)
         wait_until(lambda: ides[-1].sessions, "session")
         return ides[-1]
 
@@ -277,7 +278,7 @@ def test_it_comes_back_to_processes_that_are_debugged(
     client.close()
     second = hub(up="its hub from now on")
     again = ide({**breakpoints, str(worker): [line_of(worker, "looped =")]})
-    assert again.root.wait_event("process", timeout=LIMIT)["systemProcessId"] == second.pid
+    assert again.root.events("process")[0]["systemProcessId"] == second.pid
     wait_until(lambda: (pid, "worker.py", line_of(worker, "looped =")) in again.stops, "stop in the worker")
     (tmp_path / "stop").touch()
     assert program.wait() == 0
@@ -300,7 +301,7 @@ def test_it_begins_anew_when_the_adapter_is_killed(
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("only Linux tells which process has the port")
     one = hub()
-    client = ide(job(tmp_path))
+    ide(job(tmp_path))
     os.kill(listener(port), signal.SIGKILL)
     one.wait_for("the debug adapter has gone")
     wait_until(lambda: one.stderr.count("at any time") == 2, "new beginning", program=one)
@@ -503,7 +504,8 @@ def test_the_command_starts_as_without_us(supervised: Callable[..., Program], tm
     """No signal is blocked or ignored for the command that would not be, and no file of ours is open in it."""
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("no /proc")
-    what = "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | wc -l"
+    # The C library ignores two of its own (32 and 33) in whatever posix_spawn() starts.
+    what = "grep -E '^Sig(Blk|Ign)' /proc/self/status | sed 's/00000001800/00000000000/'; ls /proc/self/fd | wc -l"
     program = supervised("sh", "-c", what)
     assert program.wait() == 0
     bare = subprocess.run(

@@ -148,7 +148,7 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
         if waits:
             tell_members(True)
             until = time.monotonic() + 5
-            while time.monotonic() < until and orders["pid"] not in [conn.pid for conn in servers.connections()]:
+            while time.monotonic() < until and orders["pid"] not in parents:  # until it is completely in
                 time.sleep(0.01)
         there = [conn for conn in servers.connections() if conn.pid == orders["pid"] and predicate(conn)]
         if there and there[0].server is None:
