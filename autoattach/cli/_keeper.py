@@ -9,7 +9,7 @@ from typing import Any, Optional
 from autoattach import _records
 from autoattach._attach import gather
 from autoattach._door import Door
-from autoattach._errors import AttachError, PortTaken
+from autoattach._errors import AttachError, HubTaken, PortTaken
 from autoattach._leader import listen
 from autoattach._link import Link
 from autoattach._loading import Loader, current
@@ -25,10 +25,6 @@ from autoattach._settings import Settings
 PATIENCE = 3.0  # seconds that a taken port is tried again: the adapter of a hub that was killed may be letting go of it
 YIELDS = 0.5  # seconds within which a leader that has been asked to has left the port
 OF_DEBUGPY = ("vscode", "pycharm", "debugpy")
-
-
-class HubTaken(AttachError):
-    """There is a hub on the port already."""
 
 
 class Keeper(Follower):

@@ -10,12 +10,12 @@ import sys
 import time
 from typing import Optional
 
-from autoattach._errors import AttachError
+from autoattach._errors import AttachError, HubTaken
 from autoattach._network import spell
 from autoattach._process import Process, alive
 from autoattach._settings import Settings
 from autoattach._signals import EndingSignals
-from autoattach.cli._keeper import Hub, HubTaken, find
+from autoattach.cli._keeper import Hub, find
 from autoattach.cli.run import add_options, given
 
 NAME = "hub"

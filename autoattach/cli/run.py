@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import autoattach
 from autoattach._attach import gather
-from autoattach._errors import AttachError
+from autoattach._errors import AttachError, HubTaken
 from autoattach._loan import MODULES
 from autoattach._notices import say
 from autoattach._plan import Skip, gate, plan
@@ -21,7 +21,7 @@ from autoattach._process import Process
 from autoattach._session import Session
 from autoattach._settings import LENT, RUN, VARIABLES, Settings, Variable
 from autoattach.cli import _witness
-from autoattach.cli._keeper import Hub, HubTaken
+from autoattach.cli._keeper import Hub
 from autoattach.cli._supervise import Relay, supervise, wait_for
 from autoattach.debuggers import find
 
