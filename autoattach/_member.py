@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from autoattach._watcher import Place
 
 ANSWER = 5.0  # seconds that the answer to a link may take: the adapter gives it at once, on a machine that is not busy
+HINT = 1.0  # the same where nobody was there when it was written: one may have come a moment ago
 YIELDED = 1.0  # seconds that a hub, for which the leader has left the port, may take to have it
 CLIENT = 10.0  # seconds that a child is held for the IDE to attach to it: one that knows no sub-sessions never does
 
@@ -49,7 +50,7 @@ def join(answer: Join, settings: Settings, process: Process) -> None:
     follower = Follower(loader, session)
     if session.live or answer.stranger:  # when that was written; asked, who has the port says whether it is
         with EndingSignals(process.started):
-            entrance = link.wait(time.monotonic() + ANSWER)
+            entrance = link.wait(time.monotonic() + (ANSWER if session.live else HINT))
             if entrance is not None:
                 link.close()
                 try:

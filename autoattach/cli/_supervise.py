@@ -126,7 +126,7 @@ def keep(hub: Hub) -> None:
         try:
             hub.check()
         except Exception as error:  # in a thread of ours it would be a traceback
-            say(f"{type(error).__name__}: {error}; trying again")
+            say(f"{error}; trying again")
 
 
 def spawn(program: str, words: List[str], environ: Dict[str, str], mask: Set[Any]) -> int:
