@@ -80,8 +80,9 @@ class Relay:
 
 def act_as_usual(number: int) -> None:
     """Have a signal do to this process what it does by default; process 1, which it would not end, exits."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    # Sent first and let in then: of two that would stop it, one does, for going on takes the other away.
     signal.pthread_kill(get_ident(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     if os.getpid() == 1 and number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         os._exit(128 + number)
@@ -161,11 +162,8 @@ def reap(command: int) -> int:
 def stop_too() -> None:
     """The command was stopped by its terminal: a shell that has started us wants to see us stop. It then has us
     continue, and passes that on to the whole group."""
-    if not in_foreground():
-        return
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
-    signal.pthread_kill(get_ident(), signal.SIGTSTP)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+    if in_foreground():
+        act_as_usual(signal.SIGTSTP)
 
 
 def wait_for(process: subprocess.Popen[bytes]) -> int:
