@@ -12,7 +12,7 @@ import sys
 import time
 
 from autoattach._errors import AddressError, PortTaken
-from autoattach._link import HELLO, WAIT
+from autoattach._link import HELLO, HUB, WAIT
 from autoattach._network import Place, holder, peek, ready, resolve, spell
 from autoattach._notices import say_once
 
@@ -41,6 +41,8 @@ class Door(Place):
         """The connections of other processes of the session."""
         self._pending: list[_socket.socket] = []
         self._unsure: dict[_socket.socket, float] = {}
+        self.gives_way = False
+        """To a hub, when one comes: `wait()` ends then."""
 
     @classmethod
     def open(cls, host: str, ports: Ports, name: str = "", patience: float = 0.0) -> Door:
@@ -105,6 +107,9 @@ class Door(Place):
             left = until - time.monotonic()
             if left <= 0:
                 break
+            if self.hub and self.gives_way:
+                self._announce_hub()
+                break
             # What has said only a part of it stays readable: it is looked at again a little later.
             watched = [self.socket, *(peer for peer in self._pending if peer not in self._unsure), *self.members]
             found = ready(watched, self._bell, min(left, 0.05) if self._unsure else left)
@@ -148,7 +153,8 @@ class Door(Place):
         """A process of our session stays until it has ended, or an IDE has come."""
         self._pending.remove(peer)
         words = data.split()
-        if not data.endswith(b"\n") or len(words) != 3 or words[1] != self._name.encode():
+        hub = words[3:] == [HUB.encode()]
+        if not data.endswith(b"\n") or len(words) != 3 + hub or words[1] != self._name.encode():
             peer.close()
             return
         try:
@@ -157,9 +163,18 @@ class Door(Place):
         except OSError:  # gone already
             peer.close()
         else:
+            if hub and words[2].isdigit():
+                self.hub = int(words[2])
             self.members.append(peer)
             if len(self.members) > MEMBERS:
                 self._part_with(peer)
+
+    def _announce_hub(self) -> None:
+        for member in self.members:
+            try:
+                member.send(f"{HUB} {self.hub}\n".encode())
+            except OSError:  # gone already
+                pass
 
     def _part_with(self, member: _socket.socket) -> None:
         self.members.remove(member)

@@ -40,6 +40,10 @@ class PortTaken(AddressError):
         self.port = port
 
 
+class HubTaken(AttachError):
+    """This user has a hub on the port already."""
+
+
 class PeerError(AttachError):
     """Whoever is at the other end is not an IDE, or left, or says nothing."""
 

@@ -34,7 +34,9 @@ CTRL_C = "Ctrl-C ends the program"
 REACH = "; from outside this container: DEBUGGER_HOST=0.0.0.0 and a published port"
 
 
-def listen(lead: Lead, settings: Settings, process: Process, patience: float) -> None:
+def listen(
+    lead: Lead, settings: Settings, process: Process, patience: float, follow: type[Follower] = Follower
+) -> None:
     """Open the door, hold the program before it if that is wanted, and leave it open behind the program.
 
     Raises `AttachError`; then nothing is left of it.
@@ -54,10 +56,10 @@ def listen(lead: Lead, settings: Settings, process: Process, patience: float) ->
         if not loopback:
             say(f"warning: whoever reaches {where} can run code as this user; DEBUGGER_HOST=127.0.0.1 keeps it here")
         loader.tell_children(session)
-        _records.write(session, process.pid, held=lead.wait > 0)
+        _records.write(session, process.pid, held=lead.wait > 0, role=follow.role)
         announce(session, settings.endpoints)
         reach = REACH if loopback and in_container() else ""
-        follower = Follower(loader, session)
+        follower = follow(loader, session)
         if lead.debugger == "ptvsd" and settings.subprocess and hasattr(os, "register_at_fork"):
             os.register_at_fork(before=lambda: None if loader.over else tell_of_forks())
         if lead.wait > 0:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autoattach._session import Session
 
 HELLO = b"autoattach "  # then the session's id and this process's, and a newline
+HUB = "hub"  # after the ids: one that wants to lead; and the word for the others that it will, then its process id
 WAIT = b"wait\n"  # the answer while nobody is there; else where debuggees go: host, port and the leader's pid
 CONNECT = 2.0  # seconds; the connection is to this machine
 
@@ -27,15 +28,15 @@ class Link(Place):
         self.session = session
 
     @classmethod
-    def open(cls, session: Session, pid: int) -> Link:
-        """Connect, and say who we are. Raises `SessionGone` where nobody listens."""
+    def open(cls, session: Session, pid: int, role: str = "") -> Link:
+        """Connect, and say who we are, and whether that is a hub. Raises `SessionGone` where nobody listens."""
         try:
             family, address = resolve(reachable(session.host), session.port)
             sock = _socket.socket(family, _socket.SOCK_STREAM)
             try:
                 sock.settimeout(CONNECT)
                 sock.connect(address)
-                sock.send(HELLO + f"{session.id} {pid}\n".encode())
+                sock.send(HELLO + f"{' '.join([session.id, str(pid), *role.split()])}\n".encode())
                 sock.setblocking(False)
             except BaseException:
                 sock.close()
@@ -70,6 +71,8 @@ class Link(Place):
                 words = line.decode("ascii", "replace").split()
                 if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
                     return words[0], int(words[1]), int(words[2])
+                if len(words) == 2 and words[0] == HUB and words[1].isdigit():
+                    self.hub = int(words[1])
                 if until != float("inf"):  # asked at start-up: there is an answer, and nobody is there
                     return None
         return None

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from autoattach._watcher import Place
 
 ANSWER = 5.0  # seconds that the answer to a link may take: the adapter gives it at once, on a machine that is not busy
+HINT = 1.0  # the same where nobody was there when it was written: one may have come a moment ago
+YIELDED = 1.0  # seconds that a hub, for which the leader has left the port, may take to have it
 CLIENT = 10.0  # seconds that a child is held for the IDE to attach to it: one that knows no sub-sessions never does
 
 
@@ -46,9 +48,9 @@ def join(answer: Join, settings: Settings, process: Process) -> None:
     loader.tell_children(session)
     _records.write(session, process.pid)
     follower = Follower(loader, session)
-    if session.live:  # when that was written; asked, the adapter says whether it still is
+    if session.live or answer.stranger:  # when that was written; asked, who has the port says whether it is
         with EndingSignals(process.started):
-            entrance = link.wait(time.monotonic() + ANSWER)
+            entrance = link.wait(time.monotonic() + (ANSWER if session.live else HINT))
             if entrance is not None:
                 link.close()
                 try:
@@ -85,6 +87,9 @@ def follow(answer: Join, settings: Settings, process: Process) -> None:
 class Follower:
     """A process of a session, with no debugger in it until an IDE comes."""
 
+    role = ""  # of its record: what it is, as leader or as member
+    gives_way = True  # to a hub that comes
+
     def __init__(self, loader: Loader, session: Session) -> None:
         self.loader = loader
         self.session = session
@@ -92,6 +97,8 @@ class Follower:
 
     def watch(self, place: Place) -> None:
         """Wait behind the running program: at the door, which this process then leads, or at the link."""
+        if isinstance(place, Door):
+            place.gives_way = self.gives_way
         self.loader.watcher = Watcher(place, greets_as_dap, self._serve, self._find_and_record, self._forked)
         self.loader.watcher.start()
         _uwsgi.follow()
@@ -136,19 +143,27 @@ class Follower:
             self._short = self._short + 1 if time.monotonic() - lost.opened < 1.0 else 0
             if self._short > 2:
                 return None
+            if lost.hub:
+                self.session = self.session.replace(pid=lost.hub, live=False)
         pid = os.getpid()
         if self.session.debugger == "ptvsd":
             return self._next_port(pid)
         for _ in range(3):
-            try:
-                return Link.open(self.session, pid)
-            except AttachError:
-                pass
+            until = time.monotonic() + (YIELDED if lost is not None and lost.hub else 0.0)
+            while True:
+                try:
+                    return Link.open(self.session, pid)
+                except AttachError:
+                    if time.monotonic() >= until:
+                        break
+                    time.sleep(0.02)
+            lost = None
             try:
                 door = Door.open(self.session.host, (self.session.port, self.session.port), self.session.id, patience=0)
             except AttachError:
                 time.sleep(0.05)
                 continue
+            door.gives_way = self.gives_way
             self.session = self.session.replace(pid=pid, live=False)
             _records.write(self.session, pid)
             return door

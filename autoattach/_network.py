@@ -150,6 +150,8 @@ class Place:
         self._identity = identity(self._number)
         self._bell: Bell | None = None
         self.opened = time.monotonic()
+        self.hub = 0
+        """The process id of a hub that is about to have the port in the place of who has it."""
 
     def interruptible(self) -> Callable[[], None]:
         """Prepare for `wait()` in a thread; what is returned, called from another, ends that `wait()`."""

@@ -181,7 +181,7 @@ def plan(
     """
     if installed.disabled:
         return Skip.because(f"{installed.disabled} switches it off")
-    if session is not None and not settings.subprocess:
+    if session is not None and not stranger and not settings.subprocess:
         return Skip.because("DEBUGGER_SUBPROCESS=0, and it is a child")
     try:
         if session is not None and not _fits(settings, session):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LONGEST = 4096  # bytes of a record
 COMMAND = 2000  # characters of a command line, as far as it is kept
 
-LEADER, MEMBER = "leader", "member"
+LEADER, MEMBER, HUB = "leader", "member", "hub"  # a hub is one whether it leads or not yet
 HAS, LEAVES, WAITS = "has the slot", "leaves the slot", "waits for the slot"  # PyCharm's
 
 
@@ -75,7 +75,7 @@ def write(session: Session, pid: int, held: bool = False, role: str = "") -> Non
     _mine = Record(
         pid=pid,
         session=session,
-        role=role or (LEADER if session.pid == pid else MEMBER),
+        role=role or (HUB if before and before.role == HUB else LEADER if session.pid == pid else MEMBER),
         held=held,
         since=before.since if before is not None else int(time.time()),
         image=before.image if before is not None else image(),

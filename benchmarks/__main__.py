@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import attached, detached, idle, many, off, running, tree
+from benchmarks import attached, detached, hub, idle, many, off, running, tree
 from benchmarks.environments import Environments
 from benchmarks.report import Report
 
@@ -21,6 +21,7 @@ GROUPS = {
     "tree": tree,
     "detached": detached,
     "many": many,
+    "hub": hub,
 }
 
 

@@ -59,12 +59,13 @@ def nothing_attached(shown: str, why: str, whole: str) -> str:
     return f"nothing in '{shown}' attached: {why}; autoattach doctor {whole} says more"
 
 
-def call(typed: List[str]) -> Optional[Witness]:
-    """A witness for what this process is about to become; None where there can be none."""
+def call(typed: List[str], stays: bool = False) -> Optional[Witness]:
+    """A witness for what this process is about to become; None where there can be none. With `stays` this process waits
+    for the command to end, and has the witness testify."""
     here = _records.prepare(os.getpid())
     if here is None:
         return None
-    if not hasattr(os, "fork"):
+    if stays or not hasattr(os, "fork"):
         return _open(here, typed)
     command = os.getpid()
     try:

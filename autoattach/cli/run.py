@@ -7,31 +7,37 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import autoattach
 from autoattach._attach import gather
-from autoattach._errors import AttachError
+from autoattach._errors import AttachError, HubTaken
 from autoattach._loan import MODULES
+from autoattach._notices import say
 from autoattach._plan import Skip, gate, plan
 from autoattach._process import Process
 from autoattach._session import Session
 from autoattach._settings import LENT, RUN, VARIABLES, Settings, Variable
 from autoattach.cli import _witness
+from autoattach.cli._keeper import Hub
+from autoattach.cli._supervise import Relay, supervise, wait_for
 from autoattach.debuggers import find
 
 NAME = "run"
 HELP = "run a command with START_DEBUGGER=1: each option stands for one of the variables"
 EPILOG = """\
 COMMAND runs in the place of autoattach: with its process id, its standard streams, its signals and its exit status.
+With --hub it is a child that signals are passed on to, and one attach outlives every process that it starts.
 Whatever Pythons it starts are attached to, also those without autoattach or a debugger, which find them here. Where
 none was, a line at the end says so.
 
 examples:
   autoattach run app.py                                    hold app.py until VS Code or PyCharm has attached
   autoattach run --wait 0 --port 9000-9010 -- make test    run on at once; attach when needed
-  autoattach run --only worker.py -- ./start-everything    attach to what runs worker.py alone"""
+  autoattach run --only worker.py -- ./start-everything    attach to what runs worker.py alone
+  autoattach run --hub -- ./entrypoint.sh                  one attach for "migrate", "serve" and every restart"""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells have it
 METAVARS = {
@@ -51,8 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "autoattach run [OPTION ...] [--] COMMAND ..."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_options(parser, [variable.field for variable in VARIABLES if variable.field not in ("on", "token")])
+    parser.add_argument("--hub", action="store_true", help="hold the session open until COMMAND ends, whatever it runs")
+    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, with its own options")
+
+
+def add_options(parser: argparse.ArgumentParser, fields: Sequence[str]) -> None:
+    """An option for each variable whose field of `Settings` is named; `given()` has what was said. (A secret has no
+    place on a command line.)"""
     for variable in VARIABLES:
-        if variable.field in ("on", "token"):  # a secret has no place on a command line
+        if variable.field not in fields:
             continue
         value, colon, meaning = variable.meaning.partition(": ")
         keywords: Dict[str, Any] = {"dest": variable.name}
@@ -64,7 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             if isinstance(variable.parse(""), tuple):
                 keywords.update(action="append")
         parser.add_argument(option(variable), **keywords)
-    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, with its own options")
+
+
+def given(arguments: argparse.Namespace) -> Dict[str, str]:
+    """The variables that options stand for."""
+    said = {name: value for name, value in vars(arguments).items() if name.startswith("DEBUGGER_") and value}
+    return {name: ",".join(value) if isinstance(value, list) else value for name, value in said.items()}
 
 
 def option(variable: Variable) -> str:
@@ -87,21 +106,21 @@ def _parser(variable: Variable) -> Callable[[str], str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run it. Returns only where there is nothing to run, or no exec on this system: then the command's status."""
+    """Run it. Returns only where there is nothing to run, below a hub, or where there is no exec on this system: then
+    the command's status."""
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
         print("autoattach run: no COMMAND to run, as in: autoattach run app.py", file=sys.stderr)
         return 2
     try:
         program, words = find_command(words)
-        variables = {name: value for name, value in vars(arguments).items() if name.startswith("DEBUGGER_") and value}
-        environ = environment(variables, os.environ)
+        environ = environment(given(arguments), os.environ)
         python = interpreter([program, *words[1:]])
         why = shut_out(python)
         if why:
             print(f"autoattach run: {words[0]} does not attach: {why}", file=sys.stderr, flush=True)
         certain = bool(why) or will_say_so(python, environ)
-        return execute(program, words, environ, [] if certain else words)
+        return (below_a_hub if arguments.hub else execute)(program, words, environ, [] if certain else words)
     except CannotRun as error:
         print(f"autoattach run: {error}", file=sys.stderr)
         return error.status
@@ -118,7 +137,7 @@ class CannotRun(Exception):
         self.status = status
 
 
-def environment(variables: Mapping[str, Any], before: Mapping[str, str]) -> Dict[str, str]:
+def environment(variables: Mapping[str, str], before: Mapping[str, str]) -> Dict[str, str]:
     """The command's environment: the variables, and the way to us for a Python that has none of ours.
 
     Raises `AttachError` where our own door is not there.
@@ -127,8 +146,7 @@ def environment(variables: Mapping[str, Any], before: Mapping[str, str]) -> Dict
     said = Settings.from_environ({"START_DEBUGGER": before.get("START_DEBUGGER", "")})
     if not (said.on or said.on_request):
         environ["START_DEBUGGER"] = "1"
-    for name, value in variables.items():
-        environ[name] = ",".join(value) if isinstance(value, list) else value
+    environ.update(variables)
     path = [door(), *filter(None, before.get("PYTHONPATH", "").split(os.pathsep))]
     environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path))
     origins = (find(name.replace("-", "_")) for name in MODULES)
@@ -233,6 +251,34 @@ def will_say_so(command: List[str], environ: Mapping[str, str]) -> bool:
     return not isinstance(answer, Skip) or answer.error is not None
 
 
+def below_a_hub(program: str, words: List[str], environ: Dict[str, str], unsure: List[str]) -> int:
+    """Run it as a child, in the session of a hub that lives as long as it does; without one where that cannot be."""
+    settings = Settings.from_environ(environ)
+    relay = Relay()
+    try:
+        hub = Hub(settings, Process.current(started=True))
+        relay.start()
+        hub.open()
+    except AttachError as error:
+        if settings.strict and not isinstance(error, HubTaken):
+            raise
+        say(f"{error.what}: the command is in its session" if isinstance(error, HubTaken) else error)
+        relay.stop()
+        return execute(program, words, environ, unsure)
+    witness = _witness.call(unsure, stays=True) if unsure else None
+    if witness is not None:
+        environ[RUN] = witness.path
+    try:
+        status = supervise(hub, relay, program, words, environ)
+    except OSError as error:
+        if witness is not None:
+            witness.dismiss()
+        raise CannotRun(f"{program} cannot be run ({error.strerror})", NOT_EXECUTABLE) from None
+    if witness is not None:
+        witness.testify(os.getpid())
+    return status
+
+
 def execute(program: str, words: List[str], environ: Dict[str, str], unsure: List[str]) -> int:
     """Run it in the place of this process; `unsure`: what was typed, where it may be that nothing attaches."""
     witness = None
@@ -260,15 +306,8 @@ def execute(program: str, words: List[str], environ: Dict[str, str], unsure: Lis
 
 def _run_below(words: List[str], environ: Dict[str, str], witness: Optional[_witness.Witness]) -> int:
     """Where there is no exec (Windows): wait for it, and end as it has ended. Ctrl-C reaches it by itself."""
-    import subprocess
-
     process = subprocess.Popen(words, env=environ)
-    while True:
-        try:
-            status = process.wait()
-            break
-        except KeyboardInterrupt:
-            continue
+    status = wait_for(process)
     if witness is not None:
         witness.testify(process.pid)
     return status

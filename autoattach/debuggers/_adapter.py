@@ -8,6 +8,7 @@ they are shared, as bytes.
 
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -15,6 +16,8 @@ from typing import Any
 def main() -> None:
     """Read the orders, leave the session of the program that is debugged, and serve."""
     orders = json.loads(sys.stdin.buffer.readline())
+    if hasattr(signal, "pthread_sigmask"):  # a hub for one command has its signals blocked
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if hasattr(os, "fork") and os.fork() != 0:  # the program must not have to reap us: the adapter may outlive it
         os._exit(0)
     # In place of the folder of this file, in which `debugpy` is another module
@@ -109,14 +112,15 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
             line = sock.makefile("rb").readline(200).decode()
             if line.startswith(orders["hello"]):
                 # After an exec it has the id of the program before, of which the adapter must have taken leave.
-                pid, until = int(line.split()[-1]), time.monotonic() + 3
+                words = line.split()
+                pid, until = int(words[2]), time.monotonic() + 3
+                if words[3:] == [orders["hub"]]:
+                    orders["pid"] = pid  # from now on the members are its
+                    waiting_hub[:] = [sock]
                 while (pid in [conn.pid for conn in servers.connections()]) and time.monotonic() < until:
                     time.sleep(0.01)
                 with members_lock:
-                    for member in list(members):
-                        if select.select([member], [], [], 0)[0]:  # it has ended
-                            members.remove(member)
-                            member.close()
+                    forget_the_ended()
                     members.append(sock)
                     if not tell_members():
                         sock.sendall(orders["wait"].encode())
@@ -125,14 +129,41 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
             pass
         sock.close()
 
-    def tell_members() -> bool:
+    def forget_the_ended() -> None:
+        for member in list(members):
+            if select.select([member], [], [], 0)[0]:
+                members.remove(member)
+                member.close()
+
+    waiting_hub: list[socket.socket] = []
+
+    def wait_for_hub(session, predicate, timeout=None):  # type: ignore[no-untyped-def]
+        # A client is attached to the process that is here longest, and leaves as that ends: to the hub, if there is one
+        # that has come back to its session, whoever else is here. It has waited for a client, with nothing loaded.
+        if timeout == 0:  # it is to be attached to a certain process
+            return wait_as_it_is(session, predicate, timeout)
+        with members_lock:
+            forget_the_ended()
+            waits = any(sock in members for sock in waiting_hub)
+        if waits:
+            tell_members(True)
+            until = time.monotonic() + 5
+            while time.monotonic() < until and orders["pid"] not in parents:  # until it is completely in
+                time.sleep(0.01)
+        there = [conn for conn in servers.connections() if conn.pid == orders["pid"] and predicate(conn)]
+        if there and there[0].server is None:
+            return there[0]
+        return wait_as_it_is(session, predicate, timeout)
+
+    def tell_members(a_client_is_coming: bool = False) -> bool:
         """Where debuggees go; only when there is a client: nobody loads a debugger for want of one."""
         for conn in servers.connections():
             session = getattr(conn.server, "session", None)
             if session is not None and session.client.is_connected and not session.is_finalizing:
                 break
         else:
-            return False
+            if not a_client_is_coming:
+                return False
         host, port = sockets.get_address(servers.listener)[:2]
         with members_lock:
             while members:
@@ -256,6 +287,7 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
         sessions.report_sockets = report_sockets
     connect_as_it_is, session_as_it_is = servers.Connection.__init__, sessions.get
     servers.Connection.__init__, sessions.get = connection, session_of
+    wait_as_it_is, servers.wait_for_connection = servers.wait_for_connection, wait_for_hub
     attach_as_it_is = servers.Connection.attach_to_session
     servers.Connection.attach_to_session = attach_to_session
     if inspect.signature(adapter.main).parameters:  # up to 1.8.0

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from autoattach._errors import DebuggerError
-from autoattach._link import HELLO, WAIT
+from autoattach._link import HELLO, HUB, WAIT
 from autoattach.debuggers import find
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Adapter:
         listener, *others = [order(sock) for sock in sockets]
         orders = {"path": _folder(), "arguments": arguments, "report": report, "port": task.session.port}
         orders.update(listener=listener, visitors=others[: len(task.visitors)], members=others[len(task.visitors) :])
-        orders.update(pid=os.getpid(), hello=f"{HELLO.decode()}{task.session.id} ", wait=WAIT.decode())
+        orders.update(pid=os.getpid(), hello=f"{HELLO.decode()}{task.session.id} ", wait=WAIT.decode(), hub=HUB)
         assert process.stdin is not None
         process.stdin.write(json.dumps(orders).encode() + b"\n")
         process.stdin.flush()
