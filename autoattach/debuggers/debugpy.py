@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
 from autoattach import _records, _uwsgi
-from autoattach.debuggers import Debugger
+from autoattach.debuggers import Debugger, _paths_dap
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
 
@@ -200,6 +200,9 @@ def _patch(task: Task, parent: int) -> None:
         import pydevd_tracing
 
         ledger.set(pydevd_tracing.TracingFunctionHolder, "_warn", False)
+
+    # 0a. A breakpoint in a file that the client knows by another path is not hit (1.6 to 1.8.22): see there.
+    _paths_dap.infer_paths(ledger)
 
     # 1. An exec with no client attached, and any child once the adapter is dead: the command line that debugpy (1.6 to
     #    1.8.22) rewrites connects to nobody, and the new program dies by ConnectionRefusedError before its first line.
