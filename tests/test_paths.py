@@ -100,7 +100,9 @@ def test_the_content_decides_where_it_is_known() -> None:
     """Of files that are as good as each other the one with the IDE's content is it; one with another content never is."""
     both = own("/srv/app/a/app.py", "/srv/app/b/app.py")
     assert find("/p/app.py", both, lambda here: "/b/" in here).here == "/srv/app/b/app.py"
-    assert find("/p/blog/models.py", own("/srv/app/shop/models.py"), lambda here: True).here == "/srv/app/shop/models.py"
+    assert (
+        find("/p/blog/models.py", own("/srv/app/shop/models.py"), lambda here: True).here == "/srv/app/shop/models.py"
+    )
     answer = find("/p/app.py", own("/srv/app/app.py"), lambda here: False)
     assert (answer.here, answer.differs, len(answer.likely)) == ("", True, 1)
 
@@ -147,7 +149,11 @@ def test_a_module_tells_its_root(tmp_path: Path) -> None:
         ("__main__", "/r/x/app.py", "/r/x"),
     ):
         assert _places.of_module(name, file).root == root
-    assert [kind_of(path) for path in (SITE + "/x.py", "/usr/lib/python3.11/json.py", "/srv/x.py")] == ["site", "std", ""]
+    assert [kind_of(path) for path in (SITE + "/x.py", "/usr/lib/python3.11/json.py", "/srv/x.py")] == [
+        "site",
+        "std",
+        "",
+    ]
 
 
 def test_looking_at_modules_does_not_wake_those_that_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +382,8 @@ def test_what_is_here_is_never_remapped(ide: Callable[..., Ide], srv: Path, tmp_
     """A breakpoint in a file that exists here is in that file, also where its folder was found to be another."""
     local = tmp_path / "home"
     write(local, "pkg2/mod.py", HIT)
-    write(srv, "main.py", "import pkg.mod, runpy\npkg.mod.double(1)\n" + f"runpy.run_path({str(local / 'pkg2/mod.py')!r})\n")
+    code = f"import sys\nimport pkg.mod\npkg.mod.double(1)\nsys.path.insert(0, {str(local)!r})\nimport pkg2.mod\n"
+    write(srv, "main.py", code)
     write(srv, "pkg2/mod.py", HIT)
     there = ide(debugger, srv / "main.py")
     there.start({f"{local}/pkg/mod.py": [2], f"{local}/pkg2/mod.py": [1]})
@@ -406,9 +413,11 @@ def test_two_files_of_the_ides_for_one_here(ide: Callable[..., Ide], srv: Path, 
 
 
 @every_debugger
-def test_a_module_that_is_loaded_later_from_elsewhere(ide: Callable[..., Ide], srv: Path, debugger: str) -> None:
+def test_a_module_that_is_loaded_later_from_elsewhere(
+    ide: Callable[..., Ide], srv: Path, tmp_path_factory: pytest.TempPathFactory, debugger: str
+) -> None:
     """A file in a folder that the program puts into sys.path later is found as its module is imported."""
-    plugins = srv.parent / "plugins"
+    plugins = tmp_path_factory.mktemp("plugins")
     write(plugins, "extra/tool.py", HIT)
     write(
         srv,
@@ -495,7 +504,13 @@ def test_a_big_program_is_searched_at_once(ide: Callable[..., Ide], srv: Path, d
     there.start({})
     there.program.wait_for("loaded", "stdout")
     took = {}
-    for path in (str(srv / "main.py"), "/p/no/such.py", "/p/no/such2.py", f"{SOMEWHERE}/big/m7.py", f"{SOMEWHERE}/big/m8.py"):
+    for path in (
+        str(srv / "main.py"),
+        "/p/no/such.py",
+        "/p/no/such2.py",
+        f"{SOMEWHERE}/big/m7.py",
+        f"{SOMEWHERE}/big/m8.py",
+    ):
         begin = time.monotonic()
         there.session.set_breakpoints(path, [1])
         took[path] = time.monotonic() - begin

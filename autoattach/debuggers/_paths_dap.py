@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +18,29 @@ LOCK = 1.0  # seconds that a program's import waits for pydevd
 def infer_paths(ledger: Ledger) -> None:
     """Look for the file whenever the client sets breakpoints, and answer why it is not found.
 
-    Both have `PyDevJsonCommandProcessor.on_setbreakpoints_request()`, which returns the response as a `NetCommand`.
+    Both have `on_setbreakpoints_request()` in the class that serves requests, which returns the response as a
+    `NetCommand`.
     """
+    from _pydevd_bundle import pydevd_process_net_command_json as module
     from _pydevd_bundle.pydevd_net_command import NetCommand
-    from _pydevd_bundle.pydevd_process_net_command_json import PyDevJsonCommandProcessor
 
+    # debugpy's name, and ptvsd's
+    processors: Any = getattr(module, "PyDevJsonCommandProcessor", None) or module._PyDevJsonCommandProcessor
     requests = Requests(ledger)
-    as_it_is = PyDevJsonCommandProcessor.on_setbreakpoints_request
+    as_it_is = processors.on_setbreakpoints_request
 
     def on_setbreakpoints_request(processor: Any, py_db: Any, request: Any) -> Any:
         reason = requests.look(processor, py_db, request.arguments)
         command = as_it_is(processor, py_db, request)
         if not reason:
             return command
-        answer = command.as_dict
+        answer = json.loads(command._as_bytes.decode())
         for breakpoint in answer.get("body", {}).get("breakpoints", ()):
             if not breakpoint.get("verified") and breakpoint.get("message") == NOT_FOUND:
                 breakpoint["message"] = _with_launch_json(reason)
         return NetCommand(command.id, command.seq, answer, is_json=True)
 
-    ledger.set(PyDevJsonCommandProcessor, "on_setbreakpoints_request", on_setbreakpoints_request)
+    ledger.set(processors, "on_setbreakpoints_request", on_setbreakpoints_request)
 
 
 class Requests:
