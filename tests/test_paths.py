@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from support import LIMIT, Program, free_port, has, needs, wait_until, write
+from support import LIMIT, Program, has, needs, write
 
-from autoattach._ledger import Ledger
 from autoattach._settings import Settings
 from autoattach.cli._dap import Client
 from autoattach.cli._pycharm import Server
 from autoattach.debuggers import _places
 from autoattach.debuggers._latecomers import Latecomers
 from autoattach.debuggers._paths import Answer, Candidate, find, kind_of, setting
+from autoattach.debuggers._paths_dap import NOT_FOUND
 
 Run = Callable[..., Program]
 
@@ -382,14 +382,14 @@ def test_what_is_here_is_never_remapped(ide: Callable[..., Ide], srv: Path, tmp_
     """A breakpoint in a file that exists here is in that file, also where its folder was found to be another."""
     local = tmp_path / "home"
     write(local, "pkg2/mod.py", HIT)
-    code = f"import sys\nimport pkg.mod\npkg.mod.double(1)\nsys.path.insert(0, {str(local)!r})\nimport pkg2.mod\n"
+    code = f"import sys\nimport pkg.mod\npkg.mod.double(1)\nsys.path.insert(0, {str(local)!r})\nimport pkg2.mod\npkg2.mod.double(1)\n"
     write(srv, "main.py", code)
     write(srv, "pkg2/mod.py", HIT)
     there = ide(debugger, srv / "main.py")
-    there.start({f"{local}/pkg/mod.py": [2], f"{local}/pkg2/mod.py": [1]})
+    there.start({f"{local}/pkg/mod.py": [2], f"{local}/pkg2/mod.py": [2]})
     assert there.stop() == (f"{local}/pkg/mod.py", 2)
     there.resume()
-    assert there.stop() == (f"{local}/pkg2/mod.py", 1)
+    assert there.stop() == (f"{local}/pkg2/mod.py", 2)
     there.resume()
     assert there.program.wait() == 0
 
@@ -514,7 +514,7 @@ def test_a_big_program_is_searched_at_once(ide: Callable[..., Ide], srv: Path, d
         begin = time.monotonic()
         there.session.set_breakpoints(path, [1])
         took[path] = time.monotonic() - begin
-    print(took)
+    print({path: round(seconds, 4) for path, seconds in took.items()})
     assert max(took.values()) < 5
 
 
@@ -522,17 +522,16 @@ def test_a_big_program_is_searched_at_once(ide: Callable[..., Ide], srv: Path, d
 
 
 @needs("debugpy")
-def test_a_breakpoint_in_an_unknown_path_still_needs_us(tmp_path: Path, srv: Path, port: int) -> None:
+def test_a_breakpoint_in_an_unknown_path_still_needs_us(tmp_path: Path, srv: Path) -> None:
     """debugpy alone says "Breakpoint in file that does not exist." and does not stop. When this fails, upstream has
     learnt it."""
-    program = Program(
-        tmp_path, "-Xfrozen_modules=off" if sys.version_info >= (3, 11) else "-B",
-        "-m", "debugpy", "--listen", port, "--wait-for-client", srv / "main.py",
-    )  # fmt: skip
-    with program, Client.connect("127.0.0.1", port, LIMIT) as client:
-        client.attach({f"{SOMEWHERE}/pkg/mod.py": [2]})
-        assert program.wait() == 0
-        assert client.breakpoints[0]["message"] == "Breakpoint in file that does not exist."
+    with Client.listen(sys.executable) as client:
+        options = ["-Xfrozen_modules=off"] if sys.version_info >= (3, 11) else []
+        address = "{}:{}".format(*client.address)
+        with Program(tmp_path, *options, "-m", "debugpy", "--connect", address, srv / "main.py") as program:
+            client.attach({f"{SOMEWHERE}/pkg/mod.py": [2]})
+            assert program.wait() == 0
+            assert client.breakpoints[0]["message"] == NOT_FOUND
 
 
 def test_latecomers_are_taken_out_again() -> None:
@@ -551,8 +550,30 @@ def test_latecomers_are_taken_out_again() -> None:
     assert sys.meta_path == before
 
 
-def test_a_ledger_takes_it_all_back() -> None:
-    """After a detach nothing is left of it in pydevd."""
-    assert isinstance(Ledger(), Ledger)
-    assert free_port()
-    assert wait_until(lambda: True, "truth")
+@needs("debugpy")
+def test_a_detach_takes_it_all_back(ide: Callable[..., Ide], srv: Path) -> None:
+    """After detach() nothing of it is left in pydevd or in sys.meta_path, and the next client has it anew."""
+    write(
+        srv,
+        "main.py",
+        """
+        import sys
+        import autoattach
+        import pkg.mod
+        pkg.mod.double(1)
+        autoattach.detach()
+        import pydevd_file_utils as utils
+        from _pydevd_bundle.pydevd_process_net_command_json import PyDevJsonCommandProcessor as processor
+        print([one for one in (utils.setup_client_server_paths, utils.map_file_to_server,
+                               utils.error_once, processor.on_setbreakpoints_request)
+               if one.__module__.startswith("autoattach")],
+              [one for one in sys.meta_path if type(one).__module__.startswith("autoattach")],
+              utils._last_client_server_paths_set)
+        """,
+    )
+    there = ide("debugpy", srv / "main.py")
+    there.start({f"{SOMEWHERE}/pkg/mod.py": [2], f"{SOMEWHERE}/not/here.py": [1]})
+    assert there.stop() == (f"{SOMEWHERE}/pkg/mod.py", 2)
+    there.resume()
+    assert there.program.wait() == 0, there.program.dump()
+    assert there.program.stdout == "[] [] []\n"
