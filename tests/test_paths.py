@@ -62,7 +62,9 @@ SURE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path, there, found", SURE, ids=[f"{row[0]}-{number}" for number, row in enumerate(SURE)])
+@pytest.mark.parametrize(
+    ("path", "there", "found"), SURE, ids=[f"{row[0]}-{number}" for number, row in enumerate(SURE)]
+)
 def test_the_file_with_the_longest_common_tail_is_the_one(path: str, there: list[Candidate], found: tuple[str]) -> None:
     """The file whose path ends most like the IDE's is the one, and the folders above that tail are the same."""
     assert find(path, there) == Answer(*found)
@@ -89,7 +91,9 @@ UNSURE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path, there, likely", UNSURE, ids=[f"{row[0]}-{number}" for number, row in enumerate(UNSURE)])
+@pytest.mark.parametrize(
+    ("path", "there", "likely"), UNSURE, ids=[f"{row[0]}-{number}" for number, row in enumerate(UNSURE)]
+)
 def test_what_is_not_sure_is_not_used(path: str, there: list[Candidate], likely: list[str]) -> None:
     """A file that is only like the IDE's, or one of several, is not taken for it; those that it may be are named."""
     answer = find(path, there)
