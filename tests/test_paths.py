@@ -493,6 +493,21 @@ def test_children_find_theirs(ide: Callable[..., Ide], srv: Path) -> None:
     assert len(inferred(there.program)) == 2  # the program, and the child
 
 
+@needs("debugpy")
+def test_a_childs_mappings_are_the_variables(ide: Callable[..., Ide], srv: Path) -> None:
+    """DEBUGGER_PATH_MAPPINGS holds in a child that debugpy follows, too."""
+    write(srv, "main.py", "import subprocess, sys\nsubprocess.run([sys.executable, sys.path[0] + '/child.py'])\n")
+    write(srv, "child.py", "import pkg.mod\npkg.mod.double(1)\n")
+    there = ide("debugpy", srv / "main.py", DEBUGGER_PATH_MAPPINGS=f"/quite/other={srv}/pkg")
+    there.start({})
+    with there.session.child(breakpoints={"/quite/other/mod.py": [2]}) as child:
+        thread = child.wait_stopped(LIMIT)
+        assert child.stack(thread)[0]["source"]["path"] == "/quite/other/mod.py"
+        child.continue_(thread)
+    assert there.program.wait() == 0
+    assert not inferred(there.program)
+
+
 @every_dap
 def test_a_big_program_is_searched_at_once(ide: Callable[..., Ide], srv: Path, debugger: str) -> None:
     """With 2000 modules loaded and as many files, a breakpoint is set in a moment, found or not."""

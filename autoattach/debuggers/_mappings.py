@@ -159,7 +159,8 @@ class Mappings:
         """What pydevd does for the mappings that the IDE sends, and once more where the IDE's system gets known."""
         if pairs is not self._utils._last_client_server_paths_set:
             # VS Code maps its folder to itself where launch.json has no mapping and the host is localhost
-            useful = [pair for pair in pairs if pair[0] != pair[1] or os.path.isdir(pair[1])]
+            # (vscode-python-debugger's fixUpPathMappings, which also puts the drive into lower case)
+            useful = [pair for pair in pairs if _key(pair[0]) != _key(pair[1]) or os.path.isdir(pair[1])]
             if useful:
                 self._told = useful
                 self._inferred = []

@@ -55,6 +55,8 @@ class Debugpy(Debugger):
             # pydevd.py, run as a program, takes this name before it waits for a client, and runs the program afterwards
             if "pydevd" in sys.modules and common.global_debugger() is not None:
                 _patch(task, 0)
+                if not sys.modules["pydevd_file_utils"]._last_client_server_paths_set:  # else its client was quicker
+                    common.set_path_mappings(task.path_mappings)
                 break
             time.sleep(0.002)
         common.let_go(until - time.monotonic())
