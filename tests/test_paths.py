@@ -307,6 +307,47 @@ def test_a_path_of_windows(ide: Callable[..., Ide], srv: Path, debugger: str) ->
     assert there.program.wait() == 0
 
 
+@every_debugger
+def test_a_folder_that_is_a_link(ide: Callable[..., Ide], srv: Path, tmp_path: Path, debugger: str) -> None:
+    """The program's folder may be a symbolic link, as `current` in a deployment."""
+    (tmp_path / "current").symlink_to(srv)
+    there = ide(debugger, tmp_path / "current" / "main.py")
+    there.start({f"{SOMEWHERE}/pkg/mod.py": [2]})
+    assert there.stop() == (f"{SOMEWHERE}/pkg/mod.py", 2)
+    there.resume()
+    assert there.program.wait() == 0
+    assert len(inferred(there.program)) == 1
+
+
+@needs("debugpy")
+def test_a_program_that_runs_and_a_second_client(ide: Callable[..., Ide], srv: Path, port: int) -> None:
+    """Whoever attaches later, to a program that runs, has the files found as well; it is said once for the process."""
+    write(
+        srv,
+        "main.py",
+        "import os, time, pkg.mod\nwhile not os.path.exists('stop'):\n    pkg.mod.double(1)\n    time.sleep(0.01)\n",
+    )
+    there = ide("debugpy", srv / "main.py")
+    there.start({})
+    leave_from_a_stop(there)
+    with Client.connect("127.0.0.1", port, LIMIT) as client:
+        client.attach({f"{SOMEWHERE}/pkg/mod.py": [2]})
+        thread = client.wait_stopped(LIMIT)
+        assert client.stack(thread)[0]["source"]["path"] == f"{SOMEWHERE}/pkg/mod.py"
+        client.request("disconnect")
+    (there.program.folder / "stop").touch()
+    assert there.program.wait() == 0
+    assert len(inferred(there.program)) == 1
+
+
+def leave_from_a_stop(there: Ide) -> None:
+    """The client sets a breakpoint, stops there, and goes."""
+    there.session.set_breakpoints(f"{SOMEWHERE}/pkg/mod.py", [2])
+    assert there.stop() == (f"{SOMEWHERE}/pkg/mod.py", 2)
+    there.session.request("disconnect")
+    there.session.close()
+
+
 def reasons(there: Ide, path: str) -> str:
     """Why the breakpoints in this file are not hit: in the IDE, or where it has no place for that on stderr."""
     if there.server:

@@ -170,7 +170,9 @@ class Mappings:
         self._install()
 
     def _install(self) -> None:
-        self._setup([*self._told, *self._inferred])
+        # ptvsd and pydevd-pycharm show a file by the path to which links lead
+        led_to = [(local, os.path.realpath(remote)) for local, remote in self._inferred]
+        self._setup([*self._told, *self._inferred, *(pair for pair in led_to if pair not in self._inferred)])
         if not self._inferred:
             return
         mapped = getattr(self._utils, self._name)
