@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from autoattach import _uwsgi
 from autoattach._errors import DebuggerError
 from autoattach._ledger import Ledger
+from autoattach.debuggers import _paths_pycharm
 from autoattach.debuggers import _pydevd as common
 
 if TYPE_CHECKING:
@@ -190,6 +191,9 @@ def apply_patches(pydevd: Any, task: Task, ledger: Ledger) -> None:
     fix = getattr(compiled, "fix_top_level_trace_and_get_trace_func", None)
     if fix is not None:
         ledger.set(compiled, "fix_top_level_trace_and_get_trace_func", functools.partial(_fix_top_level, fix))
+
+    # 8. A breakpoint in a file that PyCharm knows by another path is not hit (203 to 263): see there.
+    _paths_pycharm.infer_paths(ledger)
 
 
 def _fix_top_level(fix: Callable[..., tuple[Any, bool]], debugger: Any, frame: FrameType) -> tuple[Any, bool]:

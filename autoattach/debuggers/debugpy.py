@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
 from autoattach import _records, _uwsgi
-from autoattach.debuggers import Debugger
+from autoattach.debuggers import Debugger, _paths_dap
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
 
@@ -55,6 +55,8 @@ class Debugpy(Debugger):
             # pydevd.py, run as a program, takes this name before it waits for a client, and runs the program afterwards
             if "pydevd" in sys.modules and common.global_debugger() is not None:
                 _patch(task, 0)
+                if not sys.modules["pydevd_file_utils"]._last_client_server_paths_set:  # else its client was quicker
+                    common.set_path_mappings(task.path_mappings)
                 break
             time.sleep(0.002)
         common.let_go(until - time.monotonic())
@@ -199,6 +201,9 @@ def _patch(task: Task, parent: int) -> None:
         import pydevd_tracing
 
         ledger.set(pydevd_tracing.TracingFunctionHolder, "_warn", False)
+
+    # 0a. A breakpoint in a file that the client knows by another path is not hit (1.6 to 1.8.22): see there.
+    _paths_dap.infer_paths(ledger)
 
     # 1. An exec with no client attached, and any child once the adapter is dead: the command line that debugpy (1.6 to
     #    1.8.22) rewrites connects to nobody, and the new program dies by ConnectionRefusedError before its first line.

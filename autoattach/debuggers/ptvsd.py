@@ -13,7 +13,7 @@ from autoattach import _records, _uwsgi
 from autoattach._door import Door
 from autoattach._network import PEEK, greets_as_dap, identity
 from autoattach._settings import FOREVER
-from autoattach.debuggers import Debugger, find
+from autoattach.debuggers import Debugger, _paths_dap, find
 from autoattach.debuggers import _pydevd as common
 
 if TYPE_CHECKING:
@@ -428,3 +428,6 @@ def _patch(task: Task, server: Server) -> None:
         return get_request(self, **properties)
 
     ledger.set(messages, "_get_new_setDebuggerProperty_request", get_request_without_us)
+
+    # 10. A breakpoint in a file that the client knows by another path is not hit: see there.
+    _paths_dap.infer_paths(ledger)
