@@ -596,6 +596,18 @@ def test_a_breakpoint_in_an_unknown_path_still_needs_us(tmp_path: Path, srv: Pat
             assert client.breakpoints[0]["message"] == NOT_FOUND
 
 
+@needs("pydevd-pycharm")
+def test_a_breakpoint_in_an_unknown_path_still_needs_us_with_pycharm(tmp_path: Path, srv: Path) -> None:
+    """pydevd-pycharm alone says that the file does not exist and does not stop. When this fails, upstream has learnt it."""
+    with Server() as server:
+        code = f"import pydevd_pycharm\npydevd_pycharm.settrace('127.0.0.1', port={server.port}, suspend=False)\n"
+        write(srv, "alone.py", code + "import pkg.mod\nprint(pkg.mod.double(21))\n")
+        with Program(tmp_path, srv / "alone.py") as program:
+            server.accept(LIMIT).start({f"{SOMEWHERE}/pkg/mod.py": [2]})
+            assert program.wait() == 0
+            assert "to file that does not exist" in program.stderr
+
+
 def test_latecomers_are_taken_out_again() -> None:
     """Nothing of ours is in sys.meta_path where no breakpoint waits for a module."""
     before = list(sys.meta_path)
