@@ -17,9 +17,9 @@ PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 # Old releases of the debuggers, the Pythons they can work on, and the tests that concern them. The newest release of
 # each is in the extra "test", and with it in each session "tests".
 OLD = [
-    ("debugpy==1.6.0", ["3.8", "3.10"], ["test_debugpy.py"]),
-    ("pydevd-pycharm>=203,<204", ["3.8"], ["test_pycharm.py"]),
-    ("pydevd-pycharm==251.25410.159", ["3.8", "3.12"], ["test_pycharm.py"]),
+    ("debugpy==1.6.0", ["3.8", "3.10"], ["test_debugpy.py", "test_paths.py"]),
+    ("pydevd-pycharm>=203,<204", ["3.8"], ["test_pycharm.py", "test_paths.py"]),
+    ("pydevd-pycharm==251.25410.159", ["3.8", "3.12"], ["test_pycharm.py", "test_paths.py"]),
 ]
 
 

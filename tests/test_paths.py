@@ -424,19 +424,21 @@ def test_a_mapping_of_a_folder_to_itself_is_none(ide: Callable[..., Ide], srv: P
 
 @every_debugger
 def test_what_is_here_is_never_remapped(ide: Callable[..., Ide], srv: Path, tmp_path: Path, debugger: str) -> None:
-    """A breakpoint in a file that exists here is in that file, also where its folder was found to be another."""
+    """A breakpoint in a file that exists here is in that file, also where a folder whose name begins alike is another's;
+    and a folder that is here is never taken for another, as that of a file which was deleted."""
     local = tmp_path / "home"
     write(local, "pkg2/mod.py", HIT)
     code = f"import sys\nimport pkg.mod\npkg.mod.double(1)\nsys.path.insert(0, {str(local)!r})\nimport pkg2.mod\npkg2.mod.double(1)\n"
     write(srv, "main.py", code)
     write(srv, "pkg2/mod.py", HIT)
     there = ide(debugger, srv / "main.py")
-    there.start({f"{local}/pkg/mod.py": [2], f"{local}/pkg2/mod.py": [2]})
-    assert there.stop() == (f"{local}/pkg/mod.py", 2)
+    there.start({f"{local}/main.py": [1], f"{tmp_path}/ho/pkg/mod.py": [2], f"{local}/pkg2/mod.py": [2]})
+    assert there.stop() == (f"{tmp_path}/ho/pkg/mod.py", 2)
     there.resume()
     assert there.stop() == (f"{local}/pkg2/mod.py", 2)
     there.resume()
     assert there.program.wait() == 0
+    assert f"may be {srv}/main.py here, but that is not sure" in reasons(there, f"{local}/main.py")
 
 
 @every_debugger
@@ -592,6 +594,18 @@ def test_a_breakpoint_in_an_unknown_path_still_needs_us(tmp_path: Path, srv: Pat
             client.attach({f"{SOMEWHERE}/pkg/mod.py": [2]})
             assert program.wait() == 0
             assert client.breakpoints[0]["message"] == NOT_FOUND
+
+
+@needs("pydevd-pycharm")
+def test_a_breakpoint_in_an_unknown_path_still_needs_us_with_pycharm(tmp_path: Path, srv: Path) -> None:
+    """pydevd-pycharm alone says that the file does not exist and does not stop. When this fails, upstream has learnt it."""
+    with Server() as server:
+        code = f"import pydevd_pycharm\npydevd_pycharm.settrace('127.0.0.1', port={server.port}, suspend=False)\n"
+        write(srv, "alone.py", code + "import pkg.mod\nprint(pkg.mod.double(21))\n")
+        with Program(tmp_path, srv / "alone.py") as program:
+            server.accept(LIMIT).start({f"{SOMEWHERE}/pkg/mod.py": [2]})
+            assert program.wait() == 0
+            assert "to file that does not exist" in program.stderr
 
 
 def test_latecomers_are_taken_out_again() -> None:

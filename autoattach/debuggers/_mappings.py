@@ -77,6 +77,8 @@ class Mappings:
     def _judge(self, path: str, answer: Answer, last_line: int, checksums: Checksums) -> str:
         if self._is_told(path):
             return why_not(path, answer, mapped=self._here(path))
+        if answer.here and os.path.isdir(answer.local):  # the IDE's project is here: a file that was moved, or deleted
+            answer = Answer(likely=((answer.here, answer.local, answer.remote),))
         if not answer.here:
             self._missing[path] = last_line, checksums
             self._latecomers.want(path)
@@ -181,8 +183,9 @@ class Mappings:
         def to_server(path: str) -> Any:
             if _key(path) in self._exact:
                 return as_it_is(self._exact[_key(path)])
+            # What is here is not mapped by what was inferred. (For pydevd-pycharm 203 to 263 /a/b-c is in /a/b.)
             if os.path.exists(path) and not self._is_told(path):
-                return as_it_is(path)  # what is here is not mapped by what was inferred
+                return as_it_is(path)
             return mapped(path)
 
         setattr(self._utils, self._name, to_server)
