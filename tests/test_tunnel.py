@@ -368,6 +368,26 @@ def test_what_fails_later_is_said_and_the_tunnel_stays(tmp_path: Path, start: St
     program.wait_for("the way to container web is open again")
 
 
+def test_it_goes_on_when_nobody_reads_what_it_says(far: Callable[..., Far], tmp_path: Path) -> None:
+    """Its stderr is closed, and it has something to say: it still carries connections."""
+    remote = free_port()
+    command = [sys.executable, "-m", "autoattach", "tunnel", *HERE, "--port", "0", "--remote-port", str(remote)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        while " leads to " not in line:
+            line = process.stderr.readline()
+        port = int(line.split("127.0.0.1:")[1].split()[0])
+        process.stderr.close()
+        assert echoed(port) == b""
+        far(echo, remote)
+        assert echoed(port) == b"hello"
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("direction", [[], ["--reverse"]], ids=["forward", "reverse"])
 def test_it_ends_at_once_and_leaves_nothing(
