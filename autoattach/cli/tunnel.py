@@ -115,8 +115,11 @@ def _signals() -> List[int]:
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
-    print("autoattach tunnel:", text, file=sys.stderr, flush=True)
+    """A line on stderr, while somebody is there to read it."""
+    try:
+        print("autoattach tunnel:", text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
 
 
 class Tunnel:
