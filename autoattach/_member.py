@@ -140,7 +140,7 @@ class Follower:
         if lost is not None:
             lost.close()
             # Whoever has the port now does not know us, if it sends us away again and again.
-            self._short = self._short + 1 if time.monotonic() - lost.opened < 1.0 else 0
+            self._short = self._short + 1 if time.monotonic() - lost.opened < 1.0 and not lost.hub else 0
             if self._short > 2:
                 return None
             if lost.hub:
