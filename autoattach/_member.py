@@ -148,7 +148,7 @@ class Follower:
         pid = os.getpid()
         if self.session.debugger == "ptvsd":
             return self._next_port(pid)
-        for _ in range(3):
+        for _ in range(20):  # on a busy machine who has bound the port may take its time to listen on it
             until = time.monotonic() + (YIELDED if lost is not None and lost.hub else 0.0)
             while True:
                 try:
