@@ -140,7 +140,7 @@ class Follower:
         if lost is not None:
             lost.close()
             # Whoever has the port now does not know us, if it sends us away again and again.
-            self._short = self._short + 1 if time.monotonic() - lost.opened < 1.0 else 0
+            self._short = self._short + 1 if time.monotonic() - lost.opened < 1.0 and not lost.hub else 0
             if self._short > 2:
                 return None
             if lost.hub:
@@ -148,7 +148,7 @@ class Follower:
         pid = os.getpid()
         if self.session.debugger == "ptvsd":
             return self._next_port(pid)
-        for _ in range(3):
+        for _ in range(20):  # on a busy machine who has bound the port may take its time to listen on it
             until = time.monotonic() + (YIELDED if lost is not None and lost.hub else 0.0)
             while True:
                 try:
