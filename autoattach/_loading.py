@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from autoattach import _records, debuggers
+from autoattach import _channel, _records, debuggers
 from autoattach._errors import AttachError, DebuggerError
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
@@ -64,6 +64,10 @@ class Loader:
         self.ledger.undo()
         self.told.undo()
         _records.erase()
+        if self.process.started:
+            _channel.close()
+        _channel.pause()  # a thread that was hidden from the debugger is another kind than is needed now
+        _channel.settle()
 
     def withdraw(self) -> bool:
         """Detach where nobody has come, and nobody else leads. Whether that is so."""
@@ -84,6 +88,7 @@ class Loader:
         """Put into the environment what a child needs to know, or take out what would make it attach."""
         global _current
         self.session, _current = session, self
+        self.reachable()
         if self.settings.subprocess:
             for name, value in self.settings.given:
                 self.told.environ(name, value)
@@ -99,6 +104,7 @@ class Loader:
         """
         warn_of_coverage(self.debugger, self.process)
         modules = set(sys.modules)
+        _channel.pause()
         task = self._task(session, held, until, **sockets)
         live = session.replace(live=True)
         if session.mode == "listen":
@@ -155,7 +161,19 @@ class Loader:
             excluded=self._excluded,
             verbose=self.settings.verbose,
             lost=self.lost,
+            followed=self.followed,
         )
+
+    def followed(self) -> None:
+        """In a fork that the debugger has followed."""
+        _records.forked()
+        self.forked()
+        self.reachable()
+        _channel.settle()
+
+    def reachable(self) -> None:
+        """This process can be asked from outside to attach and to detach, if that can be had."""
+        _channel.prepare(self._main, current)
 
     def carried(self, seconds: float) -> None:
         """In a child that the debugger of its parent carries by itself: have it looked after."""
@@ -166,7 +184,13 @@ class Loader:
         if session is not None:
             _records.write(session, self.process.pid)
             self.ledger.enter("record", _records.erase)
-        start_thread(debuggers.load(self.debugger).carried, task, seconds)
+            self.reachable()
+
+        def look_after() -> None:
+            debuggers.load(self.debugger).carried(task, seconds)
+            _channel.settle()
+
+        start_thread(look_after)
 
     def load_behind(self, load: Callable[[], object]) -> None:
         """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded."""

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
-from autoattach import _records, _uwsgi
+from autoattach import _uwsgi
 from autoattach.debuggers import Debugger
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
@@ -54,6 +54,7 @@ class Debugpy(Debugger):
         while task is not None and time.monotonic() < until:
             # pydevd.py, run as a program, takes this name before it waits for a client, and runs the program afterwards
             if "pydevd" in sys.modules and common.global_debugger() is not None:
+                task.ledger.enter("debugpy", _stop)
                 _patch(task, 0)
                 break
             time.sleep(0.002)
@@ -246,7 +247,7 @@ def _patch(task: Task, parent: int) -> None:
         timer.start()
         try:
             settrace_forked(*args, **kwargs)
-            _records.forked()
+            task.followed()
         except BaseException:
             ledger.undo()
 
