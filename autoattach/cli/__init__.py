@@ -10,7 +10,7 @@ from typing import Sequence
 
 from autoattach import __version__
 
-COMMANDS = ("demo", "doctor", "config", "run", "ps")
+COMMANDS = ("demo", "doctor", "config", "run", "ps", "attach", "detach")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import autoattach
 from autoattach._attach import gather
@@ -51,9 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "autoattach run [OPTION ...] [--] COMMAND ..."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    for variable in VARIABLES:
-        if variable.field in ("on", "token"):  # a secret has no place on a command line
-            continue
+    # A secret has no place on a command line
+    add_variables(parser, [variable for variable in VARIABLES if variable.field not in ("on", "token")])
+    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, with its own options")
+
+
+def add_variables(parser: argparse.ArgumentParser, variables: Iterable[Variable]) -> None:
+    """An option for each variable, with the variable's name as its destination."""
+    for variable in variables:
         value, colon, meaning = variable.meaning.partition(": ")
         keywords: Dict[str, Any] = {"dest": variable.name}
         if colon and value.isdigit():  # a flag, and the value that is not the default
@@ -64,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             if isinstance(variable.parse(""), tuple):
                 keywords.update(action="append")
         parser.add_argument(option(variable), **keywords)
-    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run, with its own options")
 
 
 def option(variable: Variable) -> str:
