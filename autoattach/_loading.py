@@ -187,6 +187,7 @@ class Loader:
             self.reachable()
 
         def look_after() -> None:
+            import_threading(self._main)  # before the debugger's module does so, in this thread
             debuggers.load(self.debugger).carried(task, seconds)
             _channel.settle()
 

@@ -69,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         at(target)
         try:
             how, session = attach(target, [ATTACH, *(f"{name}={value}" for name, value in given.items())], lent)
-        except AttachError as wrong:
-            error = AttachError(wrong.what, as_options(wrong.advice))
-            rows.append(_row(target.pid, target, error=error))
-            complain(NAME, f"{title(target)}: {error}")
+        except AttachError as error:
+            better = AttachError(error.what, as_options(error.advice))
+            rows.append(_row(target.pid, target, error=better))
+            complain(NAME, f"{title(target)}: {better}")
         else:
             rows.append(_row(target.pid, target, how, session))
             if not arguments.json:
