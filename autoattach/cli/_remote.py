@@ -42,8 +42,18 @@ def start():
     except OSError:
         pass
     main = _thread.get_ident()
+    def answer(reply):
+        if sys.getswitchinterval() == 1e-4:
+            sys.setswitchinterval(interval)
+        try:
+            number = os.open({reply!r} + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(number, "\\n".join(reply).encode("utf-8", "surrogateescape"))
+            os.close(number)
+            os.rename({reply!r} + ".new", {reply!r})
+        except OSError:
+            pass
+    interval = sys.getswitchinterval()
     def work():
-        interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-4)
         try:
             lent = {root!r} not in sys.path
@@ -54,18 +64,9 @@ def start():
             finally:
                 if lent:
                     sys.path.remove({root!r})
-            reply = perform_in_thread({request!r}, main)
+            perform_in_thread({request!r}, main, answer)
         except BaseException as error:
-            reply = ["failed", " ".join(("%s: %s" % (type(error).__name__, error)).split()), ""]
-        if sys.getswitchinterval() == 1e-4:
-            sys.setswitchinterval(interval)
-        try:
-            number = os.open({reply!r} + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(number, "\\n".join(reply).encode("utf-8", "surrogateescape"))
-            os.close(number)
-            os.rename({reply!r} + ".new", {reply!r})
-        except OSError:
-            pass
+            answer(["failed", " ".join(("%s: %s" % (type(error).__name__, error)).split()), ""])
     _thread.start_new_thread(work, ())
 try:
     start()
@@ -113,10 +114,14 @@ def open_session(target: Target) -> Optional[Session]:
     if session.serves_one:
         return session if session.mode == "listen" or session.live or target.record.held else None
     try:
-        Link.open(session, os.getpid()).close()
+        link = Link.open(session, os.getpid())
     except AttachError:  # the program has closed the door
         return None
-    return session
+    try:
+        # Told to wait, or where debuggees go; or sent away, for a door that was closed is there until somebody comes
+        return session if link.wait(time.monotonic() + SOON) or link.is_ours() else None
+    finally:
+        link.close()
 
 
 def has_channel(pid: int) -> bool:
