@@ -97,6 +97,10 @@ class Loader:
             for name in [*(variable.name for variable in VARIABLES), SESSION]:
                 self.told.environ(name, None)
 
+    def in_main_thread(self) -> bool:
+        """Whether it is the main thread that asks."""
+        return _thread.get_ident() == self._main
+
     def load(self, session: Session, held: bool, until: float = 0.0, **sockets: Any) -> bool:
         """There is an IDE: load the debugger, and hand it the sockets (see `debuggers.Task`).
 
@@ -127,7 +131,7 @@ class Loader:
 
     def _attach(self, debugger: debuggers.Debugger, task: debuggers.Task) -> bool:
         """In this thread or, where a call came from another one, in the main thread for a debugger that wants that."""
-        if not (task.held and debugger.main_thread_only) or _thread.get_ident() == self._main:
+        if not (task.held and debugger.main_thread_only) or self.in_main_thread():
             return debugger.attach(task)
         from autoattach._pending import call_in_main_thread, done_in_main_thread
 

@@ -42,10 +42,10 @@ LOOP = """
     def measure():
         best = 1e9
         for turn in range(15):
-            start = time.perf_counter()
+            start = time.thread_time()  # the machine may be busy
             for n in range(20000):
                 helper(n)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     print("up", flush=True)
@@ -253,7 +253,10 @@ def test_pycharm(run: Run, call: Call, tmp_path: Path, port: int) -> None:
         try:
             session = server.accept(LIMIT)
             session.start({str(app): [line_of(app, "# breakpoint")]})
-            assert session.wait_stopped(LIMIT).line == line_of(app, "# breakpoint")
+            try:
+                assert session.wait_stopped(LIMIT).line == line_of(app, "# breakpoint")
+            except Exception as error:
+                raise AssertionError(f"{error}\n{attaching.dump()}\n{program.dump()}") from None
             session.set_breakpoints({str(app): []})
             session.resume()
             assert attaching.wait() == 0, attaching.dump()
