@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
-from autoattach import _bundle, _records, debuggers
+from autoattach import _bundle, _channel, _records, debuggers
 from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
-from autoattach._loading import Loader
+from autoattach._loading import Loader, current
 from autoattach._member import join
 from autoattach._notices import say
 from autoattach._plan import Join, Lead, Skip, plan
@@ -36,6 +37,7 @@ def start(settings: Settings, process: Process) -> None:
         answer = Skip.failed(error)
     if answer is not None:
         skip(settings, answer)
+    _channel.settle()
 
 
 def handed_down(settings: Settings, process: Process) -> Session | None:
@@ -111,6 +113,7 @@ def skip(settings: Settings, answer: Skip) -> None:
         # One try, one hold and one line for a tree: its children stay out.
         failed = Session(id="0", pid=os.getpid(), debugger="none", mode="failed", host="", port=1, live=False)
         os.environ[SESSION] = failed.to_text()
+        _channel.prepare(_thread.get_ident(), current)
     elif settings.verbose or answer.loud:
         say(f"not attached: {answer.reason}")
 

@@ -84,6 +84,8 @@ class Caller:
             with EndingSignals(self.process.started):
                 sock = self._connect_patiently(until) if lead.wait else self._connect(until)
                 if forks is None and (to_child is None or slot is None):
+                    if self.process.started and not self.loader.in_main_thread():  # no program waits for it
+                        until = max(until, time.monotonic() + HANDSHAKE)
                     return self._load(sock, until)
             self._record(role=_records.LEAVES)
             if self.settings.verbose:

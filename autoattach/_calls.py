@@ -6,6 +6,7 @@ import os
 import time
 from threading import RLock
 
+from autoattach import _channel
 from autoattach._attach import enter, handed_down
 from autoattach._errors import AttachError, DebuggerError, SettingError
 from autoattach._loading import Loader, current
@@ -45,10 +46,18 @@ def attach(arguments: Mapping[str, object]) -> Session:
                 )
             settings = settings.replace(ide=owner)
         skip = gate(settings, process)
-        if skip is None:
-            skip = enter(settings, process, handed_down(settings, process))
-        if skip is not None:
-            raise skip.error or AttachError(f"not attached: {skip.reason}")
+        reachable = _channel.is_open()
+        try:
+            if skip is None:
+                skip = enter(settings, process, handed_down(settings, process))
+            if skip is not None:
+                raise skip.error or AttachError(f"not attached: {skip.reason}")
+        except BaseException:
+            if not reachable:
+                _channel.close()
+            raise
+        finally:
+            _channel.settle()
         loader = current()
         assert loader is not None
         assert loader.session is not None

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from autoattach import _records, debuggers
+from autoattach import _channel, _records, debuggers
 from autoattach._errors import AttachError, DebuggerError
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
@@ -79,6 +79,10 @@ class Loader:
         self.ledger.undo()
         self.told.undo()
         _records.erase()
+        if self.process.started:
+            _channel.close()
+        _channel.pause()  # a thread that was hidden from the debugger is another kind than is needed now
+        _channel.settle()
 
     def withdraw(self) -> bool:
         """Detach where nobody has come, and nobody else leads. Whether that is so."""
@@ -99,6 +103,7 @@ class Loader:
         """Put into the environment what a child needs to know, or take out what would make it attach."""
         global _current
         self.session, _current = session, self
+        self.reachable()
         if self.settings.subprocess:
             for name, value in self.settings.given:
                 self.told.environ(name, value)
@@ -107,6 +112,10 @@ class Loader:
             for name in [*(variable.name for variable in VARIABLES), SESSION]:
                 self.told.environ(name, None)
 
+    def in_main_thread(self) -> bool:
+        """Whether it is the main thread that asks."""
+        return _thread.get_ident() == self._main
+
     def load(self, session: Session, held: bool, until: float = 0.0, **sockets: Any) -> bool:
         """There is an IDE: load the debugger, and hand it the sockets (see `debuggers.Task`).
 
@@ -114,6 +123,7 @@ class Loader:
         """
         warn_of_coverage(self.debugger, self.process)
         modules = set(sys.modules)
+        _channel.pause()
         task = self._task(session, held, until, **sockets)
         live = session.replace(live=True)
         if session.mode == "listen":
@@ -137,7 +147,7 @@ class Loader:
 
     def _attach(self, debugger: debuggers.Debugger, task: debuggers.Task) -> bool:
         """In this thread or, where a call came from another one, in the main thread for a debugger that wants that."""
-        if not (task.held and debugger.main_thread_only) or _thread.get_ident() == self._main:
+        if not (task.held and debugger.main_thread_only) or self.in_main_thread():
             return debugger.attach(task)
         from autoattach._pending import call_in_main_thread, done_in_main_thread
 
@@ -171,7 +181,19 @@ class Loader:
             excluded=self._excluded,
             verbose=self.settings.verbose,
             lost=self.lost,
+            followed=self.followed,
         )
+
+    def followed(self) -> None:
+        """In a fork that the debugger has followed."""
+        _records.forked()
+        self.forked()
+        self.reachable()
+        _channel.settle()
+
+    def reachable(self) -> None:
+        """This process can be asked from outside to attach and to detach, if that can be had."""
+        _channel.prepare(self._main, current)
 
     def carried(self, seconds: float) -> None:
         """In a child that the debugger of its parent carries by itself: have it looked after."""
@@ -183,7 +205,14 @@ class Loader:
         if session is not None:
             _records.write(session, self.process.pid)
             self.ledger.enter("record", _records.erase)
-        start_thread(debuggers.load(self.debugger).carried, task, seconds)
+            self.reachable()
+
+        def look_after() -> None:
+            import_threading(self._main)  # before the debugger's module does so, in this thread
+            debuggers.load(self.debugger).carried(task, seconds)
+            _channel.settle()
+
+        start_thread(look_after)
 
     def load_behind(self, load: Callable[[], object]) -> None:
         """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded."""

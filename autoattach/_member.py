@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from autoattach import _records, _uwsgi
+from autoattach import _channel, _records, _uwsgi
 from autoattach._connect import connect
 from autoattach._door import Door
 from autoattach._errors import AttachError, SessionGone
@@ -99,7 +99,9 @@ class Follower:
         """Wait behind the running program: at the door, which this process then leads, or at the link."""
         if isinstance(place, Door):
             place.gives_way = self.gives_way
-        self.loader.watcher = Watcher(place, greets_as_dap, self._serve, self._find_and_record, self._forked)
+        self.loader.watcher = Watcher(
+            place, greets_as_dap, self._serve, self._find_and_record, self._forked, lambda: _channel.settle(ended=True)
+        )
         self.loader.watcher.start()
         _uwsgi.follow()
 
@@ -188,4 +190,5 @@ class Follower:
             return False
         self.loader.forked()
         self.loader.process = self.loader.process.replace(pid=os.getpid())
+        self.loader.reachable()
         return True

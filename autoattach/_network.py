@@ -18,9 +18,21 @@ from autoattach._process import brief
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Sequence
+    from typing import Callable, Protocol, Sequence
 
     Greeting = Callable[[bytes], "bool | None"]
+
+    class Beside(Protocol):
+        """What a thread that waits looks at as well."""
+
+        number: int
+
+        def is_ours(self) -> bool:
+            """Whether it still is what its number names."""
+
+        def answer(self) -> None:
+            """It can be read from. Never raises."""
+
 
 PEEK = 4096  # bytes that are looked at
 ATTEMPT = 2.0  # seconds that one attempt to connect, or an IDE's first byte, may take
@@ -115,17 +127,25 @@ def ready(socks: Sequence[_socket.socket], bell: Bell | None, seconds: float) ->
     """Those that can be read from; None when the bell was rung."""
     numbers = {sock.fileno(): sock for sock in socks}
     ring = [] if bell is None else [bell.ear]
+    aside = {} if bell is None else {one.number: one for one in beside if one.is_ours()}
     seconds = min(seconds, 86400.0)
     if hasattr(select, "poll"):
         poll = select.poll()
-        for number in [*numbers, *ring]:
+        for number in [*numbers, *ring, *aside]:
             poll.register(number, select.POLLIN)
         found = [number for number, _ in poll.poll(seconds * 1000)]
     else:  # Windows, where a pipe cannot be selected on: the bell is looked at every now and then
         found = select.select(list(numbers), [], [], min(seconds, 0.5) if ring else seconds)[0]
+    for number in found:
+        if number in aside:
+            aside[number].answer()
     if any(number in ring for number in found):
         return None
-    return [numbers[number] for number in found]
+    return [numbers[number] for number in found if number in numbers]
+
+
+beside: list[Beside] = []
+"""The channel of this process (`_channel`), if it has one."""
 
 
 def peek(sock: _socket.socket) -> bytes | None:

@@ -38,14 +38,21 @@ class Watcher:
         serve: Callable[[Place, Any], None],
         find: Callable[[Place | None], Place | None],
         in_child: Callable[[], bool],
+        ended: Callable[[], object] = lambda: None,
+        begin: Callable[[Callable[[], object]], object] = start_thread,
     ) -> None:
         """`serve` is called in the thread, once, with the place and what its `wait()` has returned; `find` when the
-        place is lost, with it, or in a forked child; `in_child` there, to say whether the child waits as well."""
+        place is lost, with it, or in a forked child; `in_child` there, to say whether the child waits as well. `ended`
+        is called in the thread as it ends, but for a fork; `begin` begins it."""
         self._place: Place | None = place
         self._greeting = greeting
         self._serve = serve
         self._find = find
         self._in_child = in_child
+        self._ended = ended
+        self._begin = begin
+        self._registered = False
+        self._forking = False
         self._idle = _thread.allocate_lock()  # held while the thread is there
         self._ring: Callable[[], None] = lambda: None
         self._thread_id = 0
@@ -54,9 +61,12 @@ class Watcher:
         self._pid = os.getpid()
         self._arrived: Any = None
 
-    def start(self) -> None:
-        """Begin to watch."""
-        if hasattr(os, "register_at_fork"):
+    def start(self, place: Place | None = None) -> None:
+        """Begin to watch; again, with a place, after `pause()`."""
+        self._place = place or self._place
+        self._arrived = None
+        if hasattr(os, "register_at_fork") and not self._registered:
+            self._registered = True
             if COUNTS_LATE:
                 forgive_a_fork(self._is_alone)
             os.register_at_fork(
@@ -76,6 +86,11 @@ class Watcher:
             self._place.close()
             self._place = None
 
+    def pause(self) -> None:
+        """Watch no more, until `start()`; the place stays."""
+        if self.is_watching():
+            self._send_away(LOADING)
+
     def _send_away(self, patience: float) -> bool:
         """Whether the thread has gone within these seconds."""
         self._away = True
@@ -93,7 +108,7 @@ class Watcher:
         if self._place is not None:
             self._ring = self._place.interruptible()
         self._idle.acquire()
-        start_thread(self._watch)
+        self._begin(self._watch)
 
     def _watch(self) -> None:
         try:
@@ -115,13 +130,18 @@ class Watcher:
                         return
                     self._ring = place.interruptible()
         finally:
+            if self._arrived or not self._forking:
+                self._ended()
             self._idle.release()
 
     def _before_fork(self) -> None:
         self._interrupted = False
         if not self._idle.locked() or os.getpid() != self._pid:
             return
-        if self._send_away(LOADING):  # a debugger being loaded holds locks that a child would inherit
+        self._forking = True
+        gone = self._send_away(LOADING)
+        self._forking = False
+        if gone:  # a debugger being loaded holds locks that a child would inherit
             self._interrupted = not self._arrived
             task = f"/proc/self/task/{self._thread_id}"
             until = time.monotonic() + 2.0

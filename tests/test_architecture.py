@@ -26,6 +26,8 @@ LAYERS = [
     {"_leader", "_handover"},
     {"_member"},
     {"_loading"},
+    {"_channel"},
+    {"_outside"},
     {"debuggers"},
     {"_watcher"},
     {"_door"},

@@ -10,7 +10,7 @@ from typing import Sequence
 
 from autoattach import __version__
 
-COMMANDS = ("demo", "doctor", "config", "run", "hub", "ps", "tunnel", "pipe", "bundle")
+COMMANDS = ("demo", "doctor", "config", "run", "hub", "ps", "attach", "detach", "tunnel", "pipe", "bundle")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

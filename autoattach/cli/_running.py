@@ -26,8 +26,11 @@ class Running(NamedTuple):
     """The systemd service that it belongs to, `cron` where that has started it, or an empty string."""
 
 
-def read(pid: int) -> Running:
-    """Raises `AttachError` where the process is not there, somebody else's, or no Python."""
+def read(pid: int, verb: str = "doctor --pid") -> Running:
+    """Raises `AttachError` where the process is not there, somebody else's, or no Python.
+
+    `verb` is what is to be typed as somebody else, or somewhere else, where that is the remedy.
+    """
     if not os.path.isdir("/proc/self"):
         raise AttachError(
             "this system does not tell about a running process (it has no /proc)",
@@ -35,7 +38,7 @@ def read(pid: int) -> Running:
         )
     try:
         line = [os.fsdecode(word) for word in _bytes(pid, "cmdline").split(b"\0")[:-1]]
-        _check_owner(pid)
+        _check_owner(pid, verb)
         environ = dict(_pairs(_bytes(pid, "environ")))
         exe, cwd = os.readlink(f"/proc/{pid}/exe"), os.readlink(f"/proc/{pid}/cwd")
         apart = os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
@@ -46,7 +49,7 @@ def read(pid: int) -> Running:
     if apart:
         raise AttachError(
             f"pid {pid} runs in a container, with files of its own",
-            f"docker exec CONTAINER python -m autoattach doctor --pid {_inner(pid)}",
+            f"docker exec CONTAINER python -m autoattach {verb} {_inner(pid)}",
         )
     return Running(pid, _command(pid, line, environ, exe, cwd), _terminal(pid), _session(pid, environ), _service(pid))
 
@@ -60,12 +63,12 @@ def records_of(environ: Mapping[str, str]) -> None:
         os.environ.pop(name, None)
 
 
-def _check_owner(pid: int) -> None:
+def _check_owner(pid: int, verb: str) -> None:
     owner = os.stat(f"/proc/{pid}").st_uid
     if owner != os.geteuid():  # not for root either, who would start another user's Python
         user = _user(owner)
         what = f"pid {pid} is {user}'s, and not permitted to be looked into"
-        raise AttachError(what, f"sudo -u {user} autoattach doctor --pid {pid}")
+        raise AttachError(what, f"sudo -u {user} autoattach {verb} {pid}")
 
 
 def _user(number: int) -> str:

@@ -31,7 +31,7 @@ class Task(Frozen):
 
     __slots__ = (
         "listener", "visitors", "members", "entrance", "session", "until", "held", "early", "ledger", "log",
-        "path_mappings", "subprocess", "excluded", "verbose", "lost",
+        "path_mappings", "subprocess", "excluded", "verbose", "lost", "followed",
     )  # fmt: skip
     listener: _socket.socket | None
     """The listening socket, when listening."""
@@ -57,6 +57,8 @@ class Task(Frozen):
     verbose: bool
     lost: Callable[[str], None]
     """To be called, with what happened, when the session has ended and cannot be had again."""
+    followed: Callable[[], None]
+    """To be called in a fork that the debugger has followed."""
 
 
 class Debugger:

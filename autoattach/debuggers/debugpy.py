@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
-from autoattach import _records, _uwsgi
+from autoattach import _uwsgi
 from autoattach.debuggers import Debugger, _paths_dap
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
@@ -54,6 +54,7 @@ class Debugpy(Debugger):
         while task is not None and time.monotonic() < until:
             # pydevd.py, run as a program, takes this name before it waits for a client, and runs the program afterwards
             if "pydevd" in sys.modules and common.global_debugger() is not None:
+                task.ledger.enter("debugpy", _stop)
                 _patch(task, 0)
                 if not sys.modules["pydevd_file_utils"]._last_client_server_paths_set:  # else its client was quicker
                     common.set_path_mappings(task.path_mappings)
@@ -250,7 +251,7 @@ def _patch(task: Task, parent: int) -> None:
         timer.start()
         try:
             settrace_forked(*args, **kwargs)
-            _records.forked()
+            task.followed()
         except BaseException:
             ledger.undo()
 
