@@ -10,7 +10,7 @@ from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
 from autoattach._loading import Loader
 from autoattach._member import join
 from autoattach._notices import say
-from autoattach._plan import Join, Lead, Skip, plan
+from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
 from autoattach._records import find
 from autoattach._session import SESSION, Session
@@ -24,8 +24,8 @@ PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be le
 CARRIED_WAIT = 10.0  # seconds that a child waits for the IDE to attach to it
 
 
-def start(settings: Settings, process: Process) -> None:
-    """What happens when Python starts with START_DEBUGGER."""
+def start(settings: Settings, process: Process) -> Arm | None:
+    """What happens when Python starts with START_DEBUGGER. An `Arm` is for the caller to see to."""
     inherited = handed_down(settings, process)
     if inherited is not None:  # DEBUGGER_STRICT is not for children
         settings = settings.replace(strict=False)
@@ -33,8 +33,11 @@ def start(settings: Settings, process: Process) -> None:
         answer = enter(settings, process, inherited)
     except AttachError as error:
         answer = Skip.failed(error)
+    if isinstance(answer, Arm):
+        return answer
     if answer is not None:
         skip(settings, answer)
+    return None
 
 
 def handed_down(settings: Settings, process: Process) -> Session | None:
@@ -45,8 +48,9 @@ def handed_down(settings: Settings, process: Process) -> Session | None:
     return session
 
 
-def enter(settings: Settings, process: Process, inherited: Session | None) -> Skip | None:
-    """Gather, plan, perform: open a session, or join one; what is returned says why this process is rather left alone.
+def enter(settings: Settings, process: Process, inherited: Session | None) -> Skip | Arm | None:
+    """Gather, plan, perform: open a session, or join one; what is returned says why this process is rather left alone,
+    be it until later (never where it has `started`).
 
     What only performing can tell, that a port is taken or a session has ended, is planned with anew. Raises
     `AttachError` where the process should be attached to and cannot be; then nothing is left of it.
@@ -61,7 +65,7 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
     patience = 0.0
     for _ in range(5):
         answer = plan(settings, process, there, session, stranger)
-        if isinstance(answer, Skip):
+        if isinstance(answer, (Skip, Arm)):
             return answer
         try:
             perform(answer, settings, process, patience)
@@ -113,7 +117,7 @@ def skip(settings: Settings, answer: Skip) -> None:
 def fail(settings: Settings, error: AttachError) -> None:
     """Say what went wrong; the program runs on, or ends here with DEBUGGER_STRICT."""
     if not settings.strict:
-        say(f"{error}; running on without a debugger")
+        say(f"{error}; {error.outcome}")
         return
     say(f"{error} (DEBUGGER_STRICT: exit status 1)")
     os._exit(1)  # SystemExit out of a start-up hook would be a fatal error of 25 lines

@@ -8,11 +8,11 @@ from autoattach._attach import gather, handed_down
 from autoattach._errors import AttachError, PortTaken
 from autoattach._leader import IDES, how_long
 from autoattach._network import spell
-from autoattach._plan import Join, Lead, Skip, gate, plan
+from autoattach._plan import Arm, Join, Lead, Skip, gate, plan
 from autoattach._process import Process, alive
 from autoattach._records import find
 from autoattach._session import Session
-from autoattach._settings import FOREVER, Settings
+from autoattach._settings import BREAKPOINT, EXCEPTION, FOREVER, REQUEST, Settings
 from autoattach.cli import _probe
 from autoattach.cli._findings import INFO, OK, WARNING, WRONG, Finding
 from autoattach.cli._interpreter import Interpreter
@@ -76,6 +76,10 @@ def foresee(settings: Settings, process: Process, interpreter: Interpreter) -> O
             findings.append(Finding("session", WARNING, f"pid {joined.pid}, which led it, has ended"))
             session, stranger = None, False
             continue
+        if isinstance(answer, Arm):
+            outlook = foresee(settings.replace(words=()), process, interpreter)
+            words = f"it waits for {_moments(answer.words)}; attached now, {outlook.words}"
+            return outlook._replace(words=words, findings=[*findings, *outlook.findings], attaches=True, type="")
         lead = answer
         if lead.mode == "connect":
             return _connects(lead, interpreter, findings)
@@ -98,6 +102,17 @@ def foresee(settings: Settings, process: Process, interpreter: Interpreter) -> O
             findings.append(Finding("port", WRONG, error.what, error.advice))
             return _refused(error, lead, findings)
     return Outlook(False, "its session comes and goes", "", lead, findings)
+
+
+MOMENTS = {
+    EXCEPTION: "an uncaught exception",
+    BREAKPOINT: "the first breakpoint()",
+    REQUEST: "a request that asks for it",
+}
+
+
+def _moments(words: tuple[str, ...]) -> str:
+    return " or ".join(MOMENTS.get(word) or f"SIG{word.partition(':')[2]}" for word in words)
 
 
 def _listens(lead: Lead) -> str:
