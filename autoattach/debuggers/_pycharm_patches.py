@@ -184,6 +184,25 @@ def apply_patches(pydevd: Any, task: Task, ledger: Ledger) -> None:
 
     ledger.set(pydevd_breakpoints, "_fallback_excepthook", excepthook_that_returns)
 
+    #    And it prints the traceback by itself, where the program has a hook of its own (203 to 263).
+    programs: list[Any] = []
+
+    def print_as_the_program_does(*exception: Any) -> None:
+        (programs[-1] if programs else sys.__excepthook__)(*exception)
+
+    def set_fallback_excepthook() -> None:
+        if getattr(sys.excepthook, "__module__", "").partition(".")[0] not in (
+            "_pydevd_bundle",
+            "pydevd",
+            "autoattach",
+        ):
+            programs.append(sys.excepthook)
+        sys.excepthook = excepthook_that_returns
+
+    ledger.set(pydevd_breakpoints, "original_excepthook", print_as_the_program_does)
+    for module in (pydevd, pydevd_breakpoints):
+        ledger.set(module, "set_fallback_excepthook", set_fallback_excepthook)
+
     # 7. Its compiled tracer wraps the trace function of a thread's first frame once more at each line: a breakpoint
     #    that is set while a loop runs there ends the program with RecursionError (233 to 263 on 3.10 to 3.12).
     compiled = sys.modules.get("_pydevd_bundle.pydevd_cython")
