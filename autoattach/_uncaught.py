@@ -38,6 +38,7 @@ class Uncaught:
         self._armed = armed
         self._turn = _thread.allocate_lock()
         self._held = 0  # the process that has been
+        self._ended = False
 
     def in_main(self) -> None:
         """The program ends. If an exception has ended it, Python has left that in `sys`, after it was reported.
@@ -45,6 +46,9 @@ class Uncaught:
         So may a program (pytest does, for each test that fails); but then its traceback does not begin at the bottom of
         the stack.
         """
+        if self._ended:
+            return
+        self._ended = True
         error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         traceback = getattr(error, "__traceback__", None)
         if traceback is None or traceback.tb_frame.f_back is not None:

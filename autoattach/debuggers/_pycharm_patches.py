@@ -185,18 +185,19 @@ def apply_patches(pydevd: Any, task: Task, ledger: Ledger) -> None:
     ledger.set(pydevd_breakpoints, "_fallback_excepthook", excepthook_that_returns)
 
     #    And it prints the traceback by itself, where the program has a hook of its own (203 to 263).
-    programs: list[Any] = []
+    programs: list[Any] = [sys.__excepthook__]
+
+    def note_the_programs() -> None:
+        module = getattr(sys.excepthook, "__module__", None) or ""
+        if not module.startswith(("_pydevd", "pydevd", __name__)):
+            programs.append(sys.excepthook)
 
     def print_as_the_program_does(*exception: Any) -> None:
-        (programs[-1] if programs else sys.__excepthook__)(*exception)
+        note_the_programs()
+        programs[-1](*exception)
 
     def set_fallback_excepthook() -> None:
-        if getattr(sys.excepthook, "__module__", "").partition(".")[0] not in (
-            "_pydevd_bundle",
-            "pydevd",
-            "autoattach",
-        ):
-            programs.append(sys.excepthook)
+        note_the_programs()
         sys.excepthook = excepthook_that_returns
 
     ledger.set(pydevd_breakpoints, "original_excepthook", print_as_the_program_does)
