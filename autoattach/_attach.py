@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from autoattach import _records, debuggers
+from autoattach import debuggers
 from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
-from autoattach._loading import Loader
-from autoattach._member import join
 from autoattach._notices import say
 from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
-from autoattach._records import find
 from autoattach._session import SESSION, Session
 
 TYPE_CHECKING = False
@@ -78,6 +75,8 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
             if session is not None:  # another of our tree was quicker: it is asked
                 session = session.replace(mode="listen", live=True)
                 continue
+            from autoattach._records import find
+
             session = find(error.port) if error.port else None
             stranger = session is not None
             if session is None and patience:
@@ -101,7 +100,11 @@ def gather(process: Process) -> Installed:
 
 def skip(settings: Settings, answer: Skip) -> None:
     """Do not attach: say why, as far as somebody must or wants to know it."""
+    from autoattach import _records
+
     if answer.carried:
+        from autoattach._loading import Loader
+
         Loader("debugpy", settings, Process.current()).carried(CARRIED_WAIT)
     else:
         _records.report("" if answer.error is not None or answer.loud else answer.reason)
@@ -128,7 +131,10 @@ def perform(answer: Lead | Join, settings: Settings, process: Process, patience:
 
     Raises `AttachError` where that cannot be done; then nothing is left of it.
     """
+    # The network and what comes with it: not where a process waits for its moment.
     if isinstance(answer, Join):
+        from autoattach._member import join
+
         session = answer.session
         sys.audit("autoattach.attach", session.debugger, session.mode, session.host, (session.port, session.port))
         return join(answer, settings, process)

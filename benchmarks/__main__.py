@@ -9,11 +9,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import attached, detached, idle, off, running, tree
+from benchmarks import armed, attached, detached, idle, off, running, tree
 from benchmarks.environments import Environments
 from benchmarks.report import Report
 
-GROUPS = {"off": off, "idle": idle, "attached": attached, "running": running, "tree": tree, "detached": detached}
+GROUPS = {
+    "off": off,
+    "armed": armed,
+    "idle": idle,
+    "attached": attached,
+    "running": running,
+    "tree": tree,
+    "detached": detached,
+}
 
 
 def main() -> int:
