@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 9000
 UNATTENDED_WAIT = 60.0
+EXCEPTION_WAIT = 3600.0  # at an uncaught exception, also at a terminal: it may be a cron job's
 ONE_EACH = "with a range, as DEBUGGER_PORT=9000-9010, children have one each; debugpy follows them all"
 
 

@@ -13,14 +13,13 @@ import sys
 
 from autoattach._imports import when_imported
 from autoattach._notices import say
+from autoattach._plan import EXCEPTION_WAIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from autoattach._armed import Armed
-
-HOLD = 3600.0  # seconds, where DEBUGGER_WAIT is unset: nobody sits at the terminal of a cron job
 
 
 def arm(armed: Armed) -> None:
@@ -114,7 +113,9 @@ class Uncaught:
                 self._held = os.getpid()
                 wait = self._armed.settings.wait
                 say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
-                connected = self._armed.attach(HOLD if wait is None else wait, "an uncaught exception", redials=False)
+                connected = self._armed.attach(
+                    EXCEPTION_WAIT if wait is None else wait, "an uncaught exception", redials=False
+                )
         if connected:
             from autoattach import _loading, debuggers
 

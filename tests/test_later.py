@@ -92,7 +92,7 @@ def test_until_then(run: Run, tmp_path: Path, port: int, word: str) -> None:
         print(sys.excepthook is sys.__excepthook__, sorted(name for name in sys.modules if name in (
             "threading", "socket", "re", "typing", "signal", "pydevd", "debugpy", "asyncio", "flask", "enum")))
         import threading, asyncio, signal
-        print(threading.excepthook is threading.__excepthook__, signal.getsignal(signal.SIGINT))
+        print(threading.excepthook.__module__, signal.getsignal(signal.SIGINT))
         print([type(one).__name__ for one in sys.meta_path if "autoattach" in type(one).__module__] == %r)
     """
     write(tmp_path, "app.py", text % (["Finder"] if "request" in word else []))
@@ -488,3 +488,29 @@ def test_the_programs_own_hook_beside_a_debugger(run: Run, ide: Play, tmp_path: 
         assert program.stdout == "hook disk\n"
         assert "Traceback" not in program.stderr
         running.__exit__()
+
+
+@needs("debugpy")
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("exception", "it waits for an uncaught exception; then debugpy listens at"),
+        ("breakpoint,request", "it waits for the first breakpoint() or a request that asks for it; then debugpy"),
+        pytest.param("signal:USR2", "it waits for SIGUSR2; then debugpy listens at", marks=signals),
+    ],
+)
+def test_doctor(run: Run, port: int, word: str, says: str) -> None:
+    """`autoattach doctor` says what is waited for, and what is done then."""
+    program = run("-m", "autoattach", "doctor", START_DEBUGGER=word)
+    assert program.wait() == 0, program.dump()
+    first = program.stdout.splitlines()[0]
+    assert says in first
+    hold = {"exception": "holds the program up to 3600 s", "signal:USR2": "lets the program run"}
+    assert first.endswith(hold.get(word, "holds the program up to 60 s"))
+
+
+@needs("pydevd-pycharm")
+def test_doctor_and_pycharm(run: Run) -> None:
+    """A PyCharm that is not there yet is nothing wrong where it is called later."""
+    program = run("-m", "autoattach", "doctor", START_DEBUGGER="exception", DEBUGGER_IDE="pycharm")
+    assert program.wait() == 0, program.dump()
