@@ -6,6 +6,7 @@ import _thread
 import os
 import time
 
+from autoattach import _settings
 from autoattach._errors import AttachError
 from autoattach._notices import say
 from autoattach._settings import BREAKPOINT, EXCEPTION, FOREVER, REQUEST, SIGNAL
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 def arm(answer: Arm, settings: Settings) -> None:
     """Have each of the words do its part when its moment comes. Forks are armed as well, and children by themselves."""
     armed = Armed(settings)
+    _settings.armed.extend(answer.words)
+    if not settings.subprocess:
+        os.environ.pop("START_DEBUGGER", None)  # children are none of it
     for word in answer.words:
         name, _, parameter = word.partition(":")
         if name == EXCEPTION:

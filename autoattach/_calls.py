@@ -129,8 +129,11 @@ def wait_for_client(timeout: float | None) -> bool:
 def detach() -> bool:
     """`autoattach.detach()`."""
     with _one_at_a_time:
-        loader = _attached()
-        if loader is None:
-            return False
-        loader.detach()
-        return True
+        loader, before = _attached(), current()
+        if loader is not None:
+            loader.detach()
+            return True
+        if before is not None and before.dialer is not None and before.dialer.is_watching():
+            before.dialer.stop()
+            return True
+        return False

@@ -7,7 +7,7 @@ import os
 import time
 
 from autoattach._notices import say, say_once
-from autoattach._settings import FOREVER, OFF, REQUEST, Settings
+from autoattach._settings import FOREVER, OFF, REQUEST, Settings, armed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Middleware:
     ) -> None:
         self.app = app
         settings = Settings.from_environ(os.environ)
-        self._inert = not (enabled or REQUEST in settings.words)
+        self._inert = not (enabled or REQUEST in settings.words or REQUEST in armed)
         self._token = (settings.token or "").encode("utf-8", "surrogateescape")
         self._arguments = {
             "ide": ide,

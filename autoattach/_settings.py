@@ -31,6 +31,8 @@ HINTS = (*RELOADED, "FLASK_DEBUG", "FLASK_ENV", "UVICORN_RELOAD", "UVICORN_WORKE
 
 FOREVER = float("inf")
 
+armed: list[str] = []  # the words of START_DEBUGGER that this process waits for, whatever the environment says by now
+
 
 class Frozen:
     """A plain value: its fields are its slots, set once. (`dataclasses` and `typing` cost 10 ms at start-up.)"""

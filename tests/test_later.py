@@ -361,7 +361,7 @@ def test_a_fork_is_armed(run: Run, ide: Play, tmp_path: Path, port: int) -> None
             print("fork", until_attached(), work(1), flush=True)
         os._exit(0)
     os.waitpid(pid, 0)
-    print("parent", autoattach.is_attached(), flush=True)
+    print("parent", autoattach.is_attached(), os.environ.get("START_DEBUGGER"), flush=True)
     """
     path = write(tmp_path, "app.py", UNTIL + text)
     program = run("app.py", START_DEBUGGER="signal")
@@ -369,10 +369,10 @@ def test_a_fork_is_armed(run: Run, ide: Play, tmp_path: Path, port: int) -> None
     assert stop.pid != program.pid
     stop.go_on()
     assert program.wait() == 0, program.dump()
-    assert program.stdout == "fork True 2\nparent False\n"
+    assert program.stdout == "fork True 2\nparent False signal\n"
     program = run("app.py", "alone", START_DEBUGGER="signal", DEBUGGER_SUBPROCESS=0)
     assert program.wait() == 0, program.dump()
-    assert program.stderr == ""
+    assert (program.stdout, program.stderr) == ("parent False None\n", "")
 
 
 @signals
