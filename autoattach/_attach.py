@@ -6,14 +6,11 @@ import _thread
 import os
 import sys
 
-from autoattach import _bundle, _channel, _records, debuggers
+from autoattach import _bundle, debuggers
 from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
-from autoattach._loading import Loader, current
-from autoattach._member import join
 from autoattach._notices import say
-from autoattach._plan import Join, Lead, Skip, plan
+from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
-from autoattach._records import find
 from autoattach._session import SESSION, Session
 from autoattach._timeouts import what_ends
 
@@ -26,8 +23,8 @@ PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be le
 CARRIED_WAIT = 10.0  # seconds that a child waits for the IDE to attach to it
 
 
-def start(settings: Settings, process: Process) -> None:
-    """What happens when Python starts with START_DEBUGGER."""
+def start(settings: Settings, process: Process) -> Arm | None:
+    """What happens when Python starts with START_DEBUGGER. An `Arm` is for the caller to see to."""
     inherited = handed_down(settings, process)
     if inherited is not None:  # DEBUGGER_STRICT is not for children
         settings = settings.replace(strict=False)
@@ -35,9 +32,14 @@ def start(settings: Settings, process: Process) -> None:
         answer = enter(settings, process, inherited)
     except AttachError as error:
         answer = Skip.failed(error)
+    if isinstance(answer, Arm):
+        return answer
+    from autoattach import _channel  # here, for where a process waits for its moment there is none
+
     if answer is not None:
         skip(settings, answer)
     _channel.settle()
+    return None
 
 
 def handed_down(settings: Settings, process: Process) -> Session | None:
@@ -48,8 +50,9 @@ def handed_down(settings: Settings, process: Process) -> Session | None:
     return session
 
 
-def enter(settings: Settings, process: Process, inherited: Session | None) -> Skip | None:
-    """Gather, plan, perform: open a session, or join one; what is returned says why this process is rather left alone.
+def enter(settings: Settings, process: Process, inherited: Session | None) -> Skip | Arm | None:
+    """Gather, plan, perform: open a session, or join one; what is returned says why this process is rather left alone,
+    be it until later (never where it has `started`).
 
     What only performing can tell, that a port is taken or a session has ended, is planned with anew. Raises
     `AttachError` where the process should be attached to and cannot be; then nothing is left of it.
@@ -68,7 +71,7 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
     patience = 0.0
     for _ in range(5):
         answer = plan(settings, process, there, session, stranger)
-        if isinstance(answer, Skip):
+        if isinstance(answer, (Skip, Arm)):
             return answer
         try:
             perform(answer, settings, process, patience)
@@ -81,6 +84,8 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
             if session is not None:  # another of our tree was quicker: it is asked
                 session = session.replace(mode="listen", live=True)
                 continue
+            from autoattach._records import find
+
             session = find(error.port) if error.port else None
             stranger = session is not None
             if session is None and patience:
@@ -104,7 +109,11 @@ def gather(process: Process) -> Installed:
 
 def skip(settings: Settings, answer: Skip) -> None:
     """Do not attach: say why, as far as somebody must or wants to know it."""
+    from autoattach import _records
+
     if answer.carried:
+        from autoattach._loading import Loader
+
         Loader("debugpy", settings, Process.current()).carried(CARRIED_WAIT)
     else:
         _records.report("" if answer.error is not None or answer.loud else answer.reason)
@@ -113,6 +122,9 @@ def skip(settings: Settings, answer: Skip) -> None:
         # One try, one hold and one line for a tree: its children stay out.
         failed = Session(id="0", pid=os.getpid(), debugger="none", mode="failed", host="", port=1, live=False)
         os.environ[SESSION] = failed.to_text()
+        from autoattach import _channel
+        from autoattach._loading import current
+
         _channel.prepare(_thread.get_ident(), current)
     elif settings.verbose or answer.loud:
         say(f"not attached: {answer.reason}")
@@ -121,7 +133,7 @@ def skip(settings: Settings, answer: Skip) -> None:
 def fail(settings: Settings, error: AttachError) -> None:
     """Say what went wrong; the program runs on, or ends here with DEBUGGER_STRICT."""
     if not settings.strict:
-        say(f"{error}; running on without a debugger")
+        say(f"{error}; {error.outcome}")
         return
     say(f"{error} (DEBUGGER_STRICT: exit status 1)")
     os._exit(1)  # SystemExit out of a start-up hook would be a fatal error of 25 lines
@@ -132,7 +144,10 @@ def perform(answer: Lead | Join, settings: Settings, process: Process, patience:
 
     Raises `AttachError` where that cannot be done; then nothing is left of it.
     """
+    # The network and what comes with it: not where a process waits for its moment.
     if isinstance(answer, Join):
+        from autoattach._member import join
+
         session = answer.session
         sys.audit("autoattach.attach", session.debugger, session.mode, session.host, (session.port, session.port))
         join(answer, settings, process)

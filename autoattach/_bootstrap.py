@@ -31,7 +31,11 @@ def run() -> None:
             from autoattach import _attach
 
             if skip is None:
-                _attach.start(settings, process)
+                later = _attach.start(settings, process)
+                if later is not None:
+                    from autoattach._armed import arm
+
+                    arm(later, settings)
             else:
                 _attach.skip(settings, skip)
     except BaseException as error:  # site lets only Exception pass: anything else would keep Python from starting

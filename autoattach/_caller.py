@@ -13,10 +13,12 @@ from autoattach._leader import CTRL_C, IDES, how_long
 from autoattach._loading import Loader
 from autoattach._network import ATTEMPT, greets_as_dap, greets_as_pydevd, peek, spell
 from autoattach._notices import say, say_once
+from autoattach._redial import Redial
 from autoattach._roles import OWN
 from autoattach._session import SESSION, Session, new_id
 from autoattach._signals import EndingSignals
 from autoattach._slot import Slot
+from autoattach._watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from autoattach._plan import Lead
     from autoattach._process import Process
     from autoattach._settings import Settings
+    from autoattach._watcher import Place
 
 ONE_TRY = 4.5  # seconds that everything may take when the program is not to be held
 # The same for a worker or a reloader's child, once PyCharm has greeted: many of them start together, on busy machines
@@ -49,7 +52,8 @@ class Caller:
         self.settings = settings
         self.process = process
         self.who = IDES[lead.ide, "connect"]
-        self.where = spell(lead.host, lead.ports[0])
+        self._address = lead.host, lead.ports[0]
+        self.where = spell(*self._address)
         self.one_slot = lead.debugger == "pydevd-pycharm"
         self.greeting = greets_as_pydevd if self.one_slot else greets_as_dap
         self.loader = Loader(lead.debugger, settings, process)
@@ -82,7 +86,14 @@ class Caller:
             self.loader.tell_children(self.session)
             self._record(held=lead.wait > 0)
             with EndingSignals(self.process.started):
-                sock = self._connect_patiently(until) if lead.wait else self._connect(until)
+                try:
+                    sock = self._connect_patiently(until) if lead.wait else self._connect(until)
+                except (AddressError, PeerError) as error:
+                    if lead.redials and self.role is OWN:
+                        self._undo()
+                        error.outcome += ", and trying again in the background"
+                        self._redial()
+                    raise
                 if forks is None and (to_child is None or slot is None):
                     if self.process.started and not self.loader.in_main_thread():  # no program waits for it
                         until = max(until, time.monotonic() + HANDSHAKE)
@@ -103,6 +114,43 @@ class Caller:
                 forks.start(None, None)
                 self._record(role=_records.WAITS)
             raise
+
+    def _redial(self) -> None:
+        """Call on behind the running program."""
+        place = Redial(*self._address, self.process)
+        self.loader.dialer = Watcher(place, self.greeting, self._answer, self._find, self._forked)
+        self.loader.dialer.start()
+
+    def _answer(self, place: Place, arrived: list[_socket.socket]) -> None:
+        """In the thread: PyCharm is there."""
+
+        def load() -> None:
+            session = self.session.replace(pid=os.getpid())
+            self.loader.tell_children(session)
+            try:
+                attached = self.loader.load(session, False, time.monotonic() + HANDSHAKE, visitors=arrived)
+                if not attached:
+                    raise PeerError(
+                        f"{self.where} did not finish its handshake", f"check that {self.who} listens there"
+                    )
+            except BaseException:
+                self._undo()
+                raise
+            say(f"{self.who} has come at {self.where}")
+
+        self.loader.load_behind(load)
+
+    def _find(self, lost: Place | None) -> Place | None:
+        return Redial(*self._address, self.loader.process)
+
+    def _forked(self) -> bool:
+        """A fork of a process that waits for its moment does so, too; of one that was to attach at its start PyCharm's
+        one slot is for that."""
+        if not (self.settings.words and self.settings.subprocess):
+            return False
+        self.loader.forked()
+        self.process = self.loader.process = self.process.replace(pid=os.getpid())
+        return True
 
     def ask_for_slot(self) -> None:
         """The slot was left to this process, or to another like it. Nobody waits here: the tree's first process has.

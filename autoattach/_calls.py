@@ -10,7 +10,7 @@ from autoattach import _channel
 from autoattach._attach import enter, handed_down
 from autoattach._errors import AttachError, DebuggerError, SettingError
 from autoattach._loading import Loader, current
-from autoattach._plan import gate
+from autoattach._plan import Arm, Skip, gate
 from autoattach._process import Process, bearer
 from autoattach._session import Session
 from autoattach._settings import FOREVER, VARIABLES, Settings
@@ -32,10 +32,20 @@ def attach(arguments: Mapping[str, object]) -> Session:
         loader = _attached()
         if loader is not None and loader.session is not None:
             return loader.session
-        settings = _settings(arguments)
+        return attach_as(_settings(arguments))
+
+
+def attach_as(settings: Settings) -> Session:
+    """The same, with all that may be said of it."""
+    with _one_at_a_time:
+        loader = _attached()
+        if loader is not None and loader.session is not None:
+            return loader.session
         process = Process.current(started=True)
-        owner = bearer()
         before = current()
+        if before is not None and before.dialer is not None:
+            before.dialer.stop()
+        owner = bearer()
         if before is not None and before.over and before.debugger == owner:  # what detach() has left behind
             process = process.replace(debugger="")
         if owner and not process.debugger:
@@ -45,12 +55,12 @@ def attach(arguments: Mapping[str, object]) -> Session:
                     f"choose {owner}, or start the program anew",
                 )
             settings = settings.replace(ide=owner)
-        skip = gate(settings, process)
+        skip: Skip | Arm | None = gate(settings, process)
         reachable = _channel.is_open()
         try:
             if skip is None:
                 skip = enter(settings, process, handed_down(settings, process))
-            if skip is not None:
+            if isinstance(skip, Skip):
                 raise skip.error or AttachError(f"not attached: {skip.reason}")
         except BaseException:
             if not reachable:
@@ -128,8 +138,11 @@ def wait_for_client(timeout: float | None) -> bool:
 def detach() -> bool:
     """`autoattach.detach()`."""
     with _one_at_a_time:
-        loader = _attached()
-        if loader is None:
-            return False
-        loader.detach()
-        return True
+        loader, before = _attached(), current()
+        if loader is not None:
+            loader.detach()
+            return True
+        if before is not None and before.dialer is not None and before.dialer.is_watching():
+            before.dialer.stop()
+            return True
+        return False

@@ -10,6 +10,8 @@ class AttachError(Exception):
         super().__init__(what, advice)
         self.what = what
         self.advice = advice
+        self.outcome = "running on without a debugger"
+        """What becomes of the program, to be said after it."""
 
     def __str__(self) -> str:
         return f"{self.what}; {self.advice}" if self.advice else self.what

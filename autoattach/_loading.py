@@ -56,6 +56,8 @@ class Loader:
         self.over = False
         self.session: Session | None = None
         self.watcher: Watcher | None = None
+        self.dialer: Watcher | None = None
+        """Calls where nobody listens yet; until somebody does that is no session."""
         self._loaded = False
         self._main = _thread.get_ident() if not process.started else main_thread()
 

@@ -123,19 +123,29 @@ def _user(number: str) -> str:
         return f"user id {number}"
 
 
-def ready(socks: Sequence[_socket.socket], bell: Bell | None, seconds: float) -> list[_socket.socket] | None:
-    """Those that can be read from; None when the bell was rung."""
+def ready(
+    socks: Sequence[_socket.socket], bell: Bell | None, seconds: float, writing: bool = False
+) -> list[_socket.socket] | None:
+    """Those that can be read from, or with `writing` be written to; None when the bell was rung."""
     numbers = {sock.fileno(): sock for sock in socks}
     ring = [] if bell is None else [bell.ear]
     aside = {} if bell is None else {one.number: one for one in beside if one.is_ours()}
     seconds = min(seconds, 86400.0)
     if hasattr(select, "poll"):
         poll = select.poll()
-        for number in [*numbers, *ring, *aside]:
+        for number in numbers:
+            poll.register(number, select.POLLOUT if writing else select.POLLIN)
+        for number in [*ring, *aside]:
             poll.register(number, select.POLLIN)
         found = [number for number, _ in poll.poll(seconds * 1000)]
     else:  # Windows, where a pipe cannot be selected on: the bell is looked at every now and then
-        found = select.select(list(numbers), [], [], min(seconds, 0.5) if ring else seconds)[0]
+        seconds = min(seconds, 0.5) if ring else seconds
+        reads, writes = ([], list(numbers)) if writing else (list(numbers), [])
+        if not numbers:  # it wants at least one
+            time.sleep(seconds)
+            return []
+        done = select.select(reads, writes, writes, seconds)  # there a connection that is refused is the third kind
+        found = [number for numbers in done for number in numbers]
     for number in found:
         if number in aside:
             aside[number].answer()

@@ -7,17 +7,19 @@ import os
 import time
 
 from autoattach._notices import say, say_once
-from autoattach._settings import FOREVER, OFF, Settings
+from autoattach._settings import FOREVER, OFF, REQUEST, Settings, armed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping, Sequence
+    from typing import Any, Callable, Mapping, Sequence
 
     from autoattach._loading import Loader
 
 QUERY = "START_DEBUGGER"
 # Less than the 30 s after which gunicorn ends a worker that does not answer
 WAIT = 20.0
+# In the environ or scope of a request that is being looked after: an application may have us around it more than once
+MARK = "autoattach.on_request"
 # Seconds without a request that asks, after which one waits again for an IDE that was not there: a page asks for many
 # things at once, and each of those requests may ask for a debugger
 PAUSE = 3.0
@@ -45,7 +47,7 @@ class Middleware:
     ) -> None:
         self.app = app
         settings = Settings.from_environ(os.environ)
-        self._inert = not (enabled or settings.on_request)
+        self._inert = not (enabled or REQUEST in settings.words or REQUEST in armed)
         self._token = (settings.token or "").encode("utf-8", "surrogateescape")
         self._arguments = {
             "ide": ide,
@@ -60,6 +62,19 @@ class Middleware:
             "log": log,
             "verbose": verbose,
         }
+
+    @classmethod
+    def of(cls, settings: Settings) -> Callable[[Any], Any]:
+        """What wraps an application as these settings say, whatever the environment says by now."""
+        pattern = cls(None, enabled=True)
+        pattern._token = (settings.token or "").encode("utf-8", "surrogateescape")
+
+        def wrap(app: Any) -> Any:
+            wrapped = cls.__new__(cls)
+            wrapped.__dict__.update(vars(pattern), app=app)
+            return wrapped
+
+        return wrap
 
     def _asks(self, query: str, header: str, token: bytes) -> bool:
         """Whether a request is to have a debugger, by its query and its headers."""

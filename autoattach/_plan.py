@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 9000
 UNATTENDED_WAIT = 60.0
+EXCEPTION_WAIT = 3600.0  # at an uncaught exception, also at a terminal: it may be a cron job's
 ONE_EACH = "with a range, as DEBUGGER_PORT=9000-9010, children have one each; debugpy follows them all"
 
 
@@ -47,7 +48,7 @@ class Skip(Frozen):
 class Lead(Frozen):
     """Open a session: listen for the IDE, or connect to it."""
 
-    __slots__ = ("debugger", "ide", "mode", "host", "ports", "wait", "why", "again", "role")
+    __slots__ = ("debugger", "ide", "mode", "host", "ports", "wait", "why", "again", "role", "redials")
     debugger: str
     ide: str
     mode: str
@@ -62,6 +63,18 @@ class Lead(Frozen):
     slot this process is the heir of."""
     role: Role | None
     """What this process does with PyCharm's one slot; None with other debuggers."""
+    redials: bool
+    """Where nobody listens, who listens there later is called in the background."""
+
+
+class Arm(Frozen):
+    """Attach later, when what the words say comes to pass; until then nothing is listened on, and nothing loaded."""
+
+    __slots__ = ("words", "lead")
+    words: tuple[str, ...]
+    """As in `Settings.words`."""
+    lead: Lead
+    """What would be opened now. It is planned anew then."""
 
 
 class Join(Frozen):
@@ -174,13 +187,14 @@ IN_A_CALL = (_other_user, _subinterpreter, _debugged, _pattern)
 
 def plan(
     settings: Settings, process: Process, installed: Installed, session: Session | None, stranger: bool = False
-) -> Lead | Join | Skip:
+) -> Lead | Join | Arm | Skip:
     """Decide. Total: whatever is passed in, one of the answers comes out.
 
     `session` is the one that this process was started in or, with `stranger`, one that was found on the port.
     """
     if installed.disabled:
         return Skip.because(f"{installed.disabled} switches it off")
+    later = bool(settings.words) and not process.started
     if session is not None and not stranger and not settings.subprocess:
         return Skip.because("DEBUGGER_SUBPROCESS=0, and it is a child")
     try:
@@ -188,13 +202,15 @@ def plan(
             session = None
         if session is not None and session.mode != "gone" and (session.pid != process.pid or session.live):
             answer = _join(settings, process, installed, session, stranger)
-            if answer is not None:
+            # Whether PyCharm's slot is free is a question for then.
+            if answer is not None and not (later and session.mode in ("connect", "leave")):
                 return answer
-        if glob(FORK_SERVER, what_runs(process.command)):
+        if glob(FORK_SERVER, what_runs(process.command)) and not later:
             return Skip.because("multiprocessing's fork server: its forks run the program")
         if settings.problems:
             raise settings.problems[0]
-        return _lead(settings, process, installed, session)
+        lead = _lead(settings, process, installed, session)
+        return Arm(words=settings.words, lead=lead) if later else lead
     except AttachError as error:
         return Skip.failed(error)
 
@@ -248,7 +264,7 @@ def _lead(settings: Settings, process: Process, installed: Installed, session: S
         raise SettingError(
             "DEBUGGER_PORT", _port_text(ports), "the one on which the IDE listens", "is no single port to connect to"
         )
-    wait = settings.wait if settings.wait is not None else FOREVER if process.terminal else UNATTENDED_WAIT
+    wait = default_wait(settings, process)
     again = session if session is not None and mode == "listen" and session.mode in ("listen", "gone") else None
     if again is not None:
         # One port for the tree, and nobody waits twice for it: a new image after an exec does not, nor does a child
@@ -275,7 +291,13 @@ def _lead(settings: Settings, process: Process, installed: Installed, session: S
         why=why,
         again=again,
         role=part,
+        redials=part is not None and not settings.strict and (not process.started or bool(settings.words)),
     )
+
+
+def default_wait(settings: Settings, process: Process) -> float:
+    """The seconds that the program may be held."""
+    return settings.wait if settings.wait is not None else FOREVER if process.terminal else UNATTENDED_WAIT
 
 
 def choose(settings: Settings, installed: Installed) -> tuple[Known, str]:

@@ -62,7 +62,7 @@ def _wanted(call_immediately: bool) -> tuple[str, int] | None:
     """Where to; None where nothing is asked for, or an IDE has come already since the program's start."""
     settings = Settings.from_environ(os.environ)
     loader = current()
-    if not (settings.on or call_immediately):
+    if not ((settings.on and not settings.words) or call_immediately):
         return None
     if loader is not None and loader.is_attached() and not loader.withdraw():
         return None

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     Ports = Tuple[int, int]
 
 OFF = frozenset(["", "0", "false", "no", "off"])
-LATER = frozenset(["exception", "signal", "breakpoint", "request"])
-REQUEST = "request"
+# Words of START_DEBUGGER that say when
+EXCEPTION, SIGNAL, BREAKPOINT, REQUEST = LATER = ("exception", "signal", "breakpoint", "request")
+# Those that may be waited for: the others say what is wrong, end or stop a process whatever we do, or are Python's own
+SIGNALS = ("USR1", "USR2", "HUP", "QUIT", "WINCH", "IO", "PWR", "BREAK")
 SESSION = "AUTOATTACH_SESSION"
 LENT = "AUTOATTACH_LENT"
 RUN = "AUTOATTACH_RUN"
@@ -38,6 +40,8 @@ HINTS = (
 )
 
 FOREVER = float("inf")
+
+armed: list[str] = []  # the words of START_DEBUGGER that this process waits for, whatever the environment says by now
 
 
 class Frozen:
@@ -71,17 +75,37 @@ class Frozen:
         return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
 
 
-def _words(value: str) -> tuple[str, ...]:
-    return tuple(word.partition(":")[0].strip() for word in value.lower().split(","))
-
-
 def _start(value: str) -> bool:
     if value.lower() in OFF:
         return False
-    words = _words(value)
-    if any(word in LATER and word != REQUEST for word in words):
-        raise ValueError("1, or request (the other words for later are not in this release)")
-    return REQUEST not in words
+    _later(value)
+    return True
+
+
+def _later(value: str) -> tuple[str, ...]:
+    """The words that say when, a signal as `signal:USR1`; none where that is at the start."""
+    words, others = [], []
+    for word in _patterns(value.lower()):
+        name, colon, parameter = (part.strip() for part in word.partition(":"))
+        if name == SIGNAL:
+            words.append(f"{SIGNAL}:{_signal_name(parameter or 'usr1')}")
+        elif name in LATER and not colon:
+            words.append(name)
+        else:
+            others.append(name)
+    if others and (words or any(name in LATER for name in others)):
+        raise ValueError(f"1, or to {', '.join(LATER[:-1])} or {LATER[-1]}, or some of these, separated by commas")
+    return tuple(dict.fromkeys(words))
+
+
+def _signal_name(name: str) -> str:
+    """As in `USR1`. Raises ValueError where it cannot be waited for."""
+    here = [known for known in SIGNALS if hasattr(__import__("_signal"), f"SIG{known}")]
+    name = name.upper()
+    name = name[3:] if name.startswith("SIG") else name
+    if name not in here:
+        raise ValueError(" or ".join(f"{SIGNAL}:{known}" for known in here))
+    return name
 
 
 def _flag(value: str) -> bool:
@@ -169,7 +193,7 @@ def _table() -> Iterator[Variable]:
             "START_DEBUGGER",
             "on",
             _start,
-            "any value but 0, false, no and off turns it on; request: as one asks for it",
+            "any value but 0, false, no and off turns it on; exception, signal, breakpoint, request: then",
         ),
         ("DEBUGGER_IDE", "ide", ide, "vscode or pycharm; or debugpy, ptvsd, pydevd-pycharm"),
         ("DEBUGGER_HOST", "host", _host, "the address to listen on, or where the IDE listens (127.0.0.1)"),
@@ -203,7 +227,7 @@ class Settings(Frozen):
     __slots__ = (
         "on", "ide", "host", "ports", "mode", "wait", "only", "skip", "subprocess", "path_mappings", "strict", "log",
         "verbose", "token", "session", "lent", "awaited", "terminal_ide", "endpoints", "completing", "debugged",
-        "hints", "on_request", "given", "problems",
+        "hints", "words", "given", "problems",
     )  # fmt: skip
     on: bool
     ide: str | None
@@ -235,8 +259,8 @@ class Settings(Frozen):
     """debugpy's launcher says that it debugs this process."""
     hints: Mapping[str, str]
     """What the environment tells launchers and reloaders of the user's code (`HINTS`)."""
-    on_request: bool
-    """START_DEBUGGER says to attach when a request asks for it."""
+    words: tuple[str, ...]
+    """When to attach, of `LATER`, a signal as `signal:USR1`; empty where that is at the start."""
     given: tuple[tuple[str, str], ...]
     """Variables that a call's arguments stand for: children are told."""
     problems: tuple[SettingError, ...]
@@ -263,11 +287,15 @@ class Settings(Frozen):
             completing=any(map(_asks_for_completion, environ)),
             debugged=bool(environ.get("DEBUGPY_RUNNING")),
             hints={name: environ[name] for name in HINTS if environ.get(name)},
-            on_request=REQUEST in _words(environ.get("START_DEBUGGER", "")),
+            words=_later(environ.get("START_DEBUGGER", "")) if fields["on"] and not _bad(problems) else (),
             given=(),
             problems=tuple(problems),
             **fields,
         )
+
+
+def _bad(problems: list[SettingError]) -> bool:
+    return any(problem.name == "START_DEBUGGER" for problem in problems)
 
 
 def _asks_for_completion(name: str) -> bool:

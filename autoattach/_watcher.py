@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from autoattach._door import Door
     from autoattach._link import Link
     from autoattach._network import Greeting
+    from autoattach._redial import Redial
 
-    Place = Union[Door, Link]
+    Place = Union[Door, Link, Redial]
 
 # Python 3.12 and 3.13 count the threads for "This process is multi-threaded, use of fork() may lead to deadlocks" only
 # after the hooks that run in the parent, when ours is back.

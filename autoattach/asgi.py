@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoattach._on_request import Middleware, requests
+from autoattach._on_request import MARK, Middleware, requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class OnRequest(Middleware):
     app: Application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._inert or scope["type"] not in ("http", "websocket"):
+        if self._inert or scope["type"] not in ("http", "websocket") or scope.get(MARK):
             return await self.app(scope, receive, send)
         headers: Dict[bytes, bytes] = dict(scope["headers"])
         query = scope["query_string"].decode("latin-1")
@@ -35,6 +35,7 @@ class OnRequest(Middleware):
             if requests.is_attached():
                 await _apart(requests.detach)
             return await self.app(scope, receive, send)
+        scope[MARK] = True
         request = requests.enter()
         try:
             if not requests.is_ready():

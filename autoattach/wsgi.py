@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoattach._on_request import Middleware, requests
+from autoattach._on_request import MARK, Middleware, requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ class OnRequest(Middleware):
     app: WSGIApplication
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._inert:
+        if self._inert or environ.get(MARK):
             return self.app(environ, start_response)
         token = environ.get("HTTP_X_DEBUGGER_TOKEN", "").encode("latin-1", "replace")
         if not self._asks(environ.get("QUERY_STRING", ""), environ.get("HTTP_X_START_DEBUGGER", ""), token):
             if requests.is_attached():
                 requests.detach()
             return self.app(environ, start_response)
+        environ[MARK] = True
         request = requests.enter()
         try:
             requests.attach(self._arguments)

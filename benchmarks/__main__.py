@@ -9,12 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import attached, detached, hub, idle, many, off, running, tree
+from benchmarks import armed, attached, detached, hub, idle, many, off, running, tree
 from benchmarks.environments import Environments
 from benchmarks.report import Report
 
 GROUPS = {
     "off": off,
+    "armed": armed,
     "idle": idle,
     "attached": attached,
     "running": running,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import socket
 import threading
 import time
 import urllib.request
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
@@ -397,11 +399,13 @@ def test_nobody_there(serve: Serve, name: str, debugger: str, port: int) -> None
 @pytest.mark.parametrize("env", [{"DEBUGGER_PORT": "high"}, {"DEBUGGER_IDE": "emacs"}, {"DEBUGGER_HOST": "192.0.2.1"}])
 @pytest.mark.parametrize("name", ["flask", "starlette"])
 def test_what_cannot_be(serve: Serve, name: str, env: dict[str, str]) -> None:
-    """Where attaching fails that is one line, and the request is answered."""
+    """Where attaching fails that is one line, and the request is answered. A bad value is told at the start as well."""
     site = serve(SERVERS[name], **env)
     assert not site.get(ASK)["attached"]
-    assert len(site.program.ours) == 1
-    assert site.program.ours[0].endswith("; the request runs on without a debugger")
+    *before, last = site.program.ours
+    assert len(before) == (0 if "DEBUGGER_HOST" in env else 1)
+    assert all(line.endswith("; running on without a debugger") for line in before)
+    assert last.endswith("; the request runs on without a debugger")
     assert "Traceback" not in site.program.stderr
 
 
@@ -468,3 +472,42 @@ def test_arguments_are_those_of_attach() -> None:
         assert set(inspect.signature(one).parameters) == {"app", "enabled", *expected}
         with pytest.raises(TypeError):
             one(None, idea="vscode")  # type: ignore[call-arg, arg-type]
+
+
+def plain(launcher: Launcher) -> Launcher:
+    """The same application without an edit."""
+    files = dict(launcher.files)
+    for name, text in files.items():
+        if name != "work.py":
+            text = re.sub(r"^ *from autoattach.*$", "", text, flags=re.MULTILINE)
+        text = re.sub(r"^ *app\.(add_middleware\(OnRequest\)|wsgi_app = OnRequest.*)$", "", text, flags=re.MULTILINE)
+        text = re.sub(r"^ *app = OnRequest\(app\)$", "", text, flags=re.MULTILINE)
+        files[name] = text.replace("OnRequest(get_wsgi_application())", "get_wsgi_application()")
+        assert "OnRequest" not in files[name]
+    return replace(launcher, files=files)
+
+
+@debuggers("debugpy", "pydevd-pycharm")
+@pytest.mark.parametrize("name", ["flask", "django", "starlette", "fastapi"])
+def test_without_an_edit(serve: Serve, name: str, debugger: str, port: int) -> None:
+    """START_DEBUGGER=request needs no OnRequest in an application of Flask, Django, Starlette or FastAPI."""
+    site = serve(plain(SERVERS[name]), debugger)
+    assert not site.get()["loaded"]
+    assert not listeners(port)
+    for _ in range(2):
+        site.press_f5(debugger, port)
+        assert site.stops(site.ask(ASK))["attached"]
+        assert not site.get()["attached"]
+    assert [line for line in site.program.ours if not line.startswith("waiting ")] == []
+
+
+@needs("debugpy")
+def test_without_an_edit_a_token_holds(serve: Serve, port: int) -> None:
+    """DEBUGGER_REQUEST_TOKEN holds for an application that has not been edited, and does not for its children's sake."""
+    site = serve(plain(FLASK_RUN), DEBUGGER_REQUEST_TOKEN="s3cret", DEBUGGER_SUBPROCESS=0)
+    assert not site.get(ASK)["attached"]
+    assert not listeners(port)
+    site.press_f5("debugpy", port)
+    for _ in range(2):
+        assert site.stops(site.ask(ASK, **{"X-Debugger-Token": "s3cret"}))["attached"]
+    assert not site.get(ASK)["attached"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from autoattach._errors import AttachError
 from autoattach._exclusions import glob, matches, what_runs
 from autoattach._network import greets_as_dap, greets_as_pydevd
-from autoattach._plan import Installed, Join, Known, Lead, Skip, gate, plan
+from autoattach._plan import Arm, Installed, Join, Known, Lead, Skip, gate, plan
 from autoattach._process import Process
 from autoattach._session import Session
 from autoattach._settings import FOREVER, Settings
@@ -70,6 +71,10 @@ def test_on(value: str, on: int) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
+        ("START_DEBUGGER", "1", "words", ()),
+        ("START_DEBUGGER", "exceptional", "words", ()),
+        ("START_DEBUGGER", "Exception", "words", ("exception",)),
+        ("START_DEBUGGER", "breakpoint, request,", "words", ("breakpoint", "request")),
         ("DEBUGGER_PORT", "", "ports", None),
         ("DEBUGGER_PORT", "9001", "ports", (9001, 9001)),
         ("DEBUGGER_PORT", "9000-9010", "ports", (9000, 9010)),
@@ -102,7 +107,8 @@ def test_values(name: str, value: str, field: str, expected: object) -> None:
         ("DEBUGGER_PORT", "65536"), ("DEBUGGER_PORT", "9o00"), ("DEBUGGER_PORT", "-1"), ("DEBUGGER_PORT", "9-8"),
         ("DEBUGGER_PORT", "0-10"), ("DEBUGGER_PORT", "٣"), ("DEBUGGER_PORT", "9000,9001"), ("DEBUGGER_WAIT", "inf"),
         ("DEBUGGER_WAIT", "1e999"), ("DEBUGGER_WAIT", "-0.1"), ("DEBUGGER_IDE", "vs code"), ("DEBUGGER_MODE", "both"),
-        ("DEBUGGER_HOST", "http://x"), ("DEBUGGER_PATH_MAPPINGS", "=/x"), ("START_DEBUGGER", "exception"),
+        ("DEBUGGER_HOST", "http://x"), ("DEBUGGER_PATH_MAPPINGS", "=/x"), ("START_DEBUGGER", "exception,1"),
+        ("START_DEBUGGER", "exception:ValueError"), ("START_DEBUGGER", "signal:KILL"), ("START_DEBUGGER", "signal:nope"),
     ],
 )  # fmt: skip
 def test_bad_values(name: str, value: str) -> None:
@@ -314,3 +320,35 @@ def test_greets_as_dap(data: bytes, expected: bool | None) -> None:
 def test_greets_as_pydevd(data: bytes, expected: bool | None) -> None:
     """A command's number and a tab are PyCharm."""
     assert greets_as_pydevd(data) is expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize("value", ["signal", "signal:USR1", "SIGNAL:sigusr1", "signal,signal:usr1"])
+def test_signals(value: str) -> None:
+    """A signal is named with or without SIG, in any case; without a name it is USR1."""
+    parsed = settings(START_DEBUGGER=value)
+    assert parsed.problems == ()
+    assert parsed.words == ("signal:USR1",)
+
+
+def test_a_bad_signal_names_the_good_ones() -> None:
+    """What cannot be waited for is answered by what can."""
+    (problem,) = settings(START_DEBUGGER="signal:KILL").problems
+    assert "signal:" in problem.advice
+    assert "KILL" not in problem.advice
+
+
+def test_later() -> None:
+    """With a word the answer is to wait for its moment; in that moment, and for a child of a session, it is as ever."""
+    later = decide("debugpy", START_DEBUGGER="exception,breakpoint")
+    assert isinstance(later, Arm)
+    assert later.words == ("exception", "breakpoint")
+    assert later.lead == decide("debugpy")
+    now = plan(settings(START_DEBUGGER="breakpoint"), process(started=True), installed("debugpy"), None)
+    assert isinstance(now, Lead)
+    assert isinstance(decide("debugpy", session=SESSION, START_DEBUGGER="breakpoint"), Join)
+    slot = SESSION.replace(debugger="pydevd-pycharm", mode="connect")
+    assert isinstance(decide("pydevd-pycharm", session=slot, START_DEBUGGER="breakpoint"), Arm)
+    assert isinstance(decide("pydevd-pycharm", session=slot), Skip)
+    assert isinstance(decide(START_DEBUGGER="exception"), Skip)
+    assert isinstance(decide("debugpy", session=SESSION, START_DEBUGGER="exception", DEBUGGER_SUBPROCESS="0"), Skip)

@@ -8,11 +8,11 @@ from autoattach._attach import gather, handed_down
 from autoattach._errors import AttachError, PortTaken
 from autoattach._leader import IDES, how_long
 from autoattach._network import spell
-from autoattach._plan import Join, Lead, Skip, gate, plan
+from autoattach._plan import EXCEPTION_WAIT, Arm, Join, Lead, Skip, gate, plan
 from autoattach._process import Process, alive
 from autoattach._records import find
 from autoattach._session import Session
-from autoattach._settings import FOREVER, Settings
+from autoattach._settings import BREAKPOINT, EXCEPTION, FOREVER, REQUEST, SIGNAL, Settings
 from autoattach.cli import _probe
 from autoattach.cli._findings import INFO, OK, WARNING, WRONG, Finding
 from autoattach.cli._interpreter import Interpreter
@@ -77,6 +77,12 @@ def foresee(settings: Settings, process: Process, interpreter: Interpreter) -> O
             findings.append(Finding("session", WARNING, f"pid {joined.pid}, which led it, has ended"))
             session, stranger = None, False
             continue
+        if isinstance(answer, Arm):
+            outlook = foresee(settings.replace(words=(), wait=_hold(answer.words, settings)), process, interpreter)
+            words = f"it waits for {_moments(answer.words)}; then {outlook.words}"
+            # An IDE that is not there yet need not be, until then.
+            later = [one._replace(status=INFO) if one.check == "ide" else one for one in outlook.findings]
+            return outlook._replace(words=words, findings=[*findings, *later], attaches=True, type="")
         lead = answer
         if lead.mode == "connect":
             return _connects(lead, interpreter, findings)
@@ -99,6 +105,23 @@ def foresee(settings: Settings, process: Process, interpreter: Interpreter) -> O
             findings.append(Finding("port", WRONG, error.what, error.advice))
             return _refused(error, lead, findings)
     return Outlook(False, "its session comes and goes", "", lead, findings)
+
+
+MOMENTS = {
+    EXCEPTION: "an uncaught exception",
+    BREAKPOINT: "the first breakpoint()",
+    REQUEST: "a request that asks for it",
+}
+
+
+def _moments(words: tuple[str, ...]) -> str:
+    return " or ".join(MOMENTS.get(word) or f"SIG{word.partition(':')[2]}" for word in words)
+
+
+def _hold(words: tuple[str, ...], settings: Settings) -> float | None:
+    if EXCEPTION in words and settings.wait is None:
+        return EXCEPTION_WAIT
+    return 0.0 if all(word.startswith(SIGNAL) for word in words) else settings.wait
 
 
 def _listens(lead: Lead) -> str:

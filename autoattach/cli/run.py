@@ -144,7 +144,7 @@ def environment(variables: Mapping[str, str], before: Mapping[str, str]) -> Dict
     """
     environ = dict(before)
     said = Settings.from_environ({"START_DEBUGGER": before.get("START_DEBUGGER", "")})
-    if not (said.on or said.on_request):
+    if not said.on:
         environ["START_DEBUGGER"] = "1"
     environ.update(variables)
     path = [door(), *filter(None, before.get("PYTHONPATH", "").split(os.pathsep))]
@@ -238,7 +238,7 @@ def _is_python(program: str) -> bool:
 def will_say_so(command: List[str], environ: Mapping[str, str]) -> bool:
     """Whether it is certain that a Python attaches or says why not: it is ours, so that we know what it will decide."""
     settings = Settings.from_environ(environ)
-    if settings.on_request:  # nothing attaches before a request comes
+    if settings.words:  # nothing attaches before what they say
         return True
     here = os.path.dirname(os.path.abspath(sys.executable))
     if os.path.dirname(os.path.abspath(command[0])) != here or not _is_python(command[0]):

@@ -13,6 +13,7 @@ from autoattach._settings import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from types import FrameType
     from typing import Callable
 
     from autoattach._ledger import Ledger
@@ -95,6 +96,18 @@ class Debugger:
 
     def prepare(self, ledger: Ledger) -> None:
         """Called in a process whose fork is to load it; must not raise."""
+
+    def stop(self, frame: FrameType) -> None:
+        """Stop in this frame of this thread, at its next line. Called while an IDE is there."""
+        from autoattach.debuggers._pydevd import stop
+
+        stop(frame)
+
+    def show(self, error: BaseException) -> None:
+        """Stop in this thread, and show the exception where it was raised. Called while an IDE is there."""
+        from autoattach.debuggers._pydevd import show
+
+        show(error)
 
     def take_thread(self) -> None:
         """Debug this thread, too, after attach() in another; must not raise."""

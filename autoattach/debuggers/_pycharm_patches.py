@@ -185,6 +185,26 @@ def apply_patches(pydevd: Any, task: Task, ledger: Ledger) -> None:
 
     ledger.set(pydevd_breakpoints, "_fallback_excepthook", excepthook_that_returns)
 
+    #    And it prints the traceback by itself, where the program has a hook of its own (203 to 263).
+    programs: list[Any] = [sys.__excepthook__]
+
+    def note_the_programs() -> None:
+        module = getattr(sys.excepthook, "__module__", None) or ""
+        if not module.startswith(("_pydevd", "pydevd", __name__)):
+            programs.append(sys.excepthook)
+
+    def print_as_the_program_does(*exception: Any) -> None:
+        note_the_programs()
+        programs[-1](*exception)
+
+    def set_fallback_excepthook() -> None:
+        note_the_programs()
+        sys.excepthook = excepthook_that_returns
+
+    ledger.set(pydevd_breakpoints, "original_excepthook", print_as_the_program_does)
+    for module in (pydevd, pydevd_breakpoints):
+        ledger.set(module, "set_fallback_excepthook", set_fallback_excepthook)
+
     # 7. Its compiled tracer wraps the trace function of a thread's first frame once more at each line: a breakpoint
     #    that is set while a loop runs there ends the program with RecursionError (233 to 263 on 3.10 to 3.12).
     compiled = sys.modules.get("_pydevd_bundle.pydevd_cython")

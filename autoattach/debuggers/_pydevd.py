@@ -16,6 +16,7 @@ from autoattach.debuggers import find
 
 if TYPE_CHECKING:
     import _socket
+    from types import FrameType
 
     from autoattach._ledger import Ledger
 
@@ -224,6 +225,64 @@ def global_debugger() -> Any:
     constants = sys.modules.get("_pydevd_bundle.pydevd_constants")
     get = getattr(constants, "get_global_debugger", None)  # it may be half imported, in another thread
     return get() if get is not None else None
+
+
+def stop(frame: FrameType) -> None:
+    """Stop in this frame, at its next line, as `debugpy.breakpoint()` does."""
+    sys.modules["pydevd"].settrace(
+        suspend=True, trace_only_current_thread=True, patch_multiprocessing=False, stop_at_frame=frame
+    )
+
+
+def show(error: BaseException) -> None:
+    """Stop in this thread, and show where the exception was raised; return when the IDE lets it go on.
+
+    What pydevd does at an uncaught exception (ptvsd's, debugpy's and PyCharm's), whatever the IDE asks for there.
+    """
+    from _pydevd_bundle.pydevd_additional_thread_info import set_additional_thread_info
+
+    debugger = global_debugger()
+    thread = threading.current_thread()
+    info: Any = set_additional_thread_info(thread)
+    traceback, frames = error.__traceback__, []
+    while traceback is not None:
+        frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    raised = (type(error), error, error.__traceback__)
+    by_id = {id(frame): frame for frame in frames}
+    name = f"{type(error).__module__}.{type(error).__name__}"
+    pydevd = sys.modules["pydevd"]
+    monitoring: Any = getattr(pydevd, "pydevd_sys_monitoring", None)  # debugpy's, on 3.12 and later
+    suspended = monitoring is not None and sys.version_info >= (3, 12) and _suspend(monitoring)
+    info.is_tracing += 1
+    try:
+        if hasattr(debugger, "do_stop_on_unhandled_exception"):
+            info.pydev_message = name
+            debugger.do_stop_on_unhandled_exception(thread, frames[-1], by_id, raised)
+        else:
+            info.pydev_message = f"python-{name}"
+            _show_in_pycharm(debugger, thread, frames[-1], by_id, raised)
+    finally:
+        info.is_tracing -= 1
+        info.pydev_step_cmd = -1  # there is nothing to step to
+        if suspended:
+            monitoring.resume_current_thread_tracing()
+
+
+def _suspend(monitoring: Any) -> bool:
+    suspend = getattr(monitoring, "suspend_current_thread_tracing", None)
+    return suspend is not None and bool(suspend())
+
+
+def _show_in_pycharm(debugger: Any, thread: Any, frame: Any, by_id: Any, raised: Any) -> None:
+    """Its own way prints the traceback once more, unless its hook that prints nothing is in place."""
+    hook = sys.excepthook
+    nothing = getattr(sys.modules["pydevd"], "dummy_excepthook", hook)
+    sys.excepthook = nothing
+    try:
+        debugger.stop_on_unhandled_exception(thread, frame, by_id, raised)
+    finally:
+        sys.excepthook = hook
 
 
 def let_go(seconds: float) -> None:

@@ -1,0 +1,106 @@
+"""A process that is to be attached to later: nothing is listened on, and nothing loaded, before its moment comes."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import time
+
+from autoattach import _settings
+from autoattach._errors import AttachError
+from autoattach._notices import say
+from autoattach._settings import BREAKPOINT, EXCEPTION, FOREVER, REQUEST, SIGNAL
+from autoattach._threads import import_threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from autoattach._plan import Arm
+    from autoattach._settings import Settings
+
+
+def arm(answer: Arm, settings: Settings) -> None:
+    """Have each of the words do its part when its moment comes. Forks are armed as well, and children by themselves."""
+    armed = Armed(settings)
+    _settings.armed.extend(answer.words)
+    if not settings.subprocess:
+        os.environ.pop("START_DEBUGGER", None)  # children are none of it
+    for word in answer.words:
+        name, _, parameter = word.partition(":")
+        if name == EXCEPTION:
+            from autoattach import _uncaught
+
+            _uncaught.arm(armed)
+        elif name == SIGNAL:
+            from autoattach import _on_signal
+
+            _on_signal.arm(armed, parameter)
+        elif name == BREAKPOINT:
+            from autoattach import _on_breakpoint
+
+            _on_breakpoint.arm(armed)
+        elif name == REQUEST:
+            from autoattach import _frameworks
+
+            _frameworks.arm(armed)
+    if settings.verbose:
+        say(f"attaches later: {', '.join(answer.words)}")
+
+
+class Armed:
+    """What the words share: the way in, which is that of start-up."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._pid = os.getpid()
+        self._main = _thread.get_ident()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self._main = _thread.get_ident()
+
+    def is_on(self) -> bool:
+        """Whether this process is meant: with DEBUGGER_SUBPROCESS=0 a fork is not."""
+        return self.settings.subprocess or os.getpid() == self._pid
+
+    def is_client_connected(self) -> bool:
+        """Whether an IDE is there, and has set its breakpoints."""
+        from autoattach import _loading
+
+        loader = _loading.current()
+        return loader is not None and not loader.over and loader.is_client_connected()
+
+    def attach(self, wait: float | None, for_what: str, redials: bool = True) -> bool:
+        """Attach as at the start, and wait up to `wait` seconds, or as at the start. Whether an IDE is there then.
+
+        A failure is said. Raises KeyboardInterrupt, at Ctrl-C, and nothing else.
+        """
+        try:
+            return self._attach(wait, for_what, redials)
+        except AttachError as error:
+            say(f"{error}; {error.outcome}")
+        except Exception as error:
+            say(f"{type(error).__name__}: {error}; running on without a debugger")
+        return False
+
+    def _attach(self, wait: float | None, for_what: str, redials: bool) -> bool:
+        import_threading(self._main)
+        from autoattach import _calls
+        from autoattach._leader import how_long
+        from autoattach._network import spell
+        from autoattach._plan import default_wait
+        from autoattach._process import Process
+
+        settings = self.settings
+        if wait is None:
+            wait = default_wait(settings, Process.current(started=True))
+        until = time.monotonic() + wait
+        # STRICT is for what happens before the program begins.
+        settings = settings.replace(wait=wait, strict=False, words=settings.words if redials else ())
+        session = _calls.attach_as(settings)
+        left = until - time.monotonic()
+        if left > 0 and not _calls.is_client_connected():  # it is open since an earlier moment, or another one's
+            where = spell(*session.address)
+            say(f"{for_what} waits {how_long(left if left == FOREVER else max(1, round(left)))} for the IDE at {where}")
+            _calls.wait_for_client(None if left == FOREVER else left)
+        return _calls.is_client_connected()

@@ -1,0 +1,114 @@
+"""Behind a program that runs: calling where PyCharm's debug server may come to listen, ever more slowly."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import time
+
+from autoattach._errors import AttachError
+from autoattach._network import ATTEMPT, Bell, peek, ready, resolve
+from autoattach._slot import Slot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from autoattach._network import Greeting
+    from autoattach._process import Process
+
+LONGEST = 60.0  # seconds between two attempts; the first comes after one
+GOING_ON = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK))
+
+
+class Redial:
+    """What a `Watcher` waits at. It has PyCharm's slot for as long as it has a connection, and no longer.
+
+    PyCharm serves one process at a time. A connection that it does not answer yet stands in its queue, where it would
+    be found dead later if it were closed now: it is kept, and watched, for PyCharm greets it when its turn comes. So
+    an IDE never meets a session that nobody is behind.
+    """
+
+    hub = 0  # no hub takes over from PyCharm
+
+    def __init__(self, host: str, port: int, process: Process) -> None:
+        self._place = host, port
+        self._process = process
+        self._slot = Slot(host, port)
+        self._pause = 1.0
+        self._bell: Bell | None = None
+        self._sock: _socket.socket | None = None
+        self.opened = time.monotonic()
+
+    def interruptible(self) -> Callable[[], None]:
+        """As `Place.interruptible()`."""
+        self._unhang()
+        self._bell = bell = Bell()
+        return bell.ring
+
+    def _unhang(self) -> None:
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+
+    def wait(self, until: float, greeting: Greeting) -> list[_socket.socket]:
+        """Call again and again until somebody greets us: that connection. None when the bell was rung."""
+        while True:
+            if self._sock is None:
+                until = time.monotonic() + self._pause
+                while time.monotonic() < until:
+                    if ready([], self._bell, until - time.monotonic()) is None:
+                        return []
+                self._pause = min(LONGEST, self._pause * 2)
+                self._dial()
+            elif ready([self._sock], self._bell, LONGEST) is None:
+                return []
+            if self._sock is None:
+                continue
+            data = peek(self._sock)
+            verdict = greeting(data) if data else None if data is None else False
+            if verdict:
+                sock, self._sock = self._sock, None
+                return [sock]
+            if verdict is False:
+                self._hang_up()
+            elif data:
+                time.sleep(0.02)  # the rest of it is on its way
+
+    def _dial(self) -> None:
+        if not self._slot.take(self._process):
+            return
+        try:
+            family, address = resolve(*self._place)
+            self._sock = sock = _socket.socket(family, _socket.SOCK_STREAM)
+            sock.setblocking(False)
+            error = sock.connect_ex(address)
+            if error in GOING_ON:
+                ready([sock], self._bell, ATTEMPT, writing=True)
+                error = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            # A call to a port of one's own that nobody listens on may reach oneself.
+            if error or sock.getpeername() == sock.getsockname():
+                self._hang_up()
+            else:
+                _keep_alive(sock)
+        except (AttachError, OSError):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        self._slot.close()
+
+    def close(self) -> None:
+        """Also in a forked child: the parent's connection and slot stay as they are."""
+        self._unhang()
+        self._hang_up()
+
+
+def _keep_alive(sock: _socket.socket) -> None:
+    """A PyCharm whose machine has vanished is noticed within two minutes."""
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(_socket, option):
+            sock.setsockopt(_socket.IPPROTO_TCP, getattr(_socket, option), value)

@@ -1,0 +1,133 @@
+"""START_DEBUGGER=exception: at an uncaught exception the process is held, and an IDE shows it where it was raised.
+
+By then it has been reported, as ever: whoever is told of it by the program's own hook is told at once, not after the
+hold, and no hook is in the way of another. Its traceback keeps the frames with all that is in them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import sys
+
+from autoattach._imports import when_imported
+from autoattach._notices import say
+from autoattach._plan import EXCEPTION_WAIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from autoattach._armed import Armed
+
+
+def arm(armed: Armed) -> None:
+    """From now on the main thread, `threading`'s and asyncio's event loops tell of what nobody has caught."""
+    uncaught = Uncaught(armed)
+    atexit.register(uncaught.in_main)
+    when_imported("threading", uncaught.watch_threads)
+    when_imported("asyncio.base_events", uncaught.watch_loops)
+
+
+class Uncaught:
+    """The process is held for one exception, with whatever else fails meanwhile."""
+
+    def __init__(self, armed: Armed) -> None:
+        self._armed = armed
+        self._turn = _thread.allocate_lock()
+        self._held = 0  # the process that has been
+        self._ended = False
+
+    def in_main(self) -> None:
+        """The program ends. If an exception has ended it, Python has left that in `sys`, after it was reported.
+
+        So may a program (pytest does, for each test that fails); but then its traceback does not begin at the bottom of
+        the stack.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        traceback = getattr(error, "__traceback__", None)
+        if traceback is None or traceback.tb_frame.f_back is not None:
+            return
+        if hasattr(sys, "ps1") or sys.flags.interactive or sys.flags.inspect:  # somebody has seen it, at the prompt
+            return
+        self._report(error)
+
+    def watch_threads(self, threading: Any) -> None:
+        """In the module `threading`."""
+        # What reports a thread's exception, by `threading.excepthook` or the program's own in its place (3.8 to 3.15)
+        make: Any = getattr(threading, "_make_invoke_excepthook", None)
+        shutdown: Any = getattr(threading, "_shutdown", None)
+
+        def make_invoke_excepthook() -> Any:
+            invoke = make()
+
+            def invoke_excepthook(thread: Any) -> None:
+                try:
+                    invoke(thread)
+                finally:
+                    self._report(sys.exc_info()[1])
+
+            return invoke_excepthook
+
+        def shut_down() -> None:
+            # Called as the main thread ends, before it waits for the others: for debuggers it is still alive here.
+            self.in_main()
+            shutdown()
+
+        if make is not None:
+            threading._make_invoke_excepthook = make_invoke_excepthook
+        if shutdown is not None:
+            threading._shutdown = shut_down
+
+    def watch_loops(self, base_events: Any) -> None:
+        """In the module `asyncio.base_events`."""
+        call = base_events.BaseEventLoop.call_exception_handler
+
+        def call_exception_handler(loop: Any, context: Any) -> None:
+            try:
+                call(loop, context)
+            finally:
+                self._report(context.get("exception"))
+
+        call_exception_handler.__doc__ = call.__doc__
+        base_events.BaseEventLoop.call_exception_handler = call_exception_handler
+
+    def _report(self, error: BaseException | None) -> None:
+        if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():
+            return
+        try:
+            # Where an IDE is there already it has had its say.
+            if self._held != os.getpid() and not self._armed.is_client_connected():
+                self._hold(error)
+        except KeyboardInterrupt:  # Ctrl-C ends the hold; the program ends as it would have
+            pass
+
+    def _hold(self, error: BaseException) -> None:
+        with self._turn:
+            connected = self._armed.is_client_connected()
+            if not connected and self._held != os.getpid():
+                self._held = os.getpid()
+                wait = self._armed.settings.wait
+                say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
+                connected = self._armed.attach(
+                    EXCEPTION_WAIT if wait is None else wait, "an uncaught exception", redials=False
+                )
+        if connected:
+            from autoattach import _loading, debuggers
+
+            loader = _loading.current()
+            assert loader is not None
+            debuggers.load(loader.debugger).show(error)
+
+
+def _place(error: BaseException) -> str:
+    traceback = error.__traceback__
+    if traceback is None:
+        return "(nobody knows where)"
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f"at {os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"

@@ -1,0 +1,516 @@
+"""START_DEBUGGER=WORD: attached when it matters, and until then a program like any other."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from launchers.ides import IDES, Ide, Stop
+from support import DEBUGGERS, LIMIT, Program, line_of, listeners, needs, wait_until, write
+
+from autoattach.cli._pycharm import Server
+
+Run = Callable[..., Program]
+Play = Callable[..., Any]
+
+EACH = pytest.mark.parametrize("debugger", [pytest.param(name, marks=needs(name)) for name in DEBUGGERS])
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+signals = pytest.mark.skipif(os.name == "nt", reason="there are no such signals here")
+
+FAILS = """
+    import sys
+
+    def inner(n):
+        secret = n * 2
+        raise ValueError("bad", secret)  # raised
+
+    def main():
+        inner(21)
+
+    print("began", flush=True)
+    main()
+"""
+# What is needed to wait for the IDE without holding
+UNTIL = """
+    import os, signal, sys, time
+    import autoattach
+
+    def work(n):
+        n = n + 1
+        return n  # breakpoint
+
+    def until_attached():
+        end = time.monotonic() + 60
+        while not autoattach.is_client_connected() and time.monotonic() < end:
+            time.sleep(0.01)
+        return autoattach.is_client_connected()
+
+"""
+
+
+@pytest.fixture
+def ide(port: int) -> Iterator[Play]:
+    """An IDE that attaches as soon as it can."""
+    ides = []
+
+    def attach(debugger: str = "debugpy", *paths: Path) -> Ide:
+        ides.append(IDES[debugger](port, {str(path): [line_of(path, "# breakpoint")] for path in paths}))
+        ides[-1].attach()
+        return ides[-1]
+
+    yield attach
+    for one in ides:
+        one.__exit__()
+
+
+def stop_of(ide: Ide, program: Program) -> Stop:
+    """The next stop."""
+    try:
+        return ide.stops.get(timeout=LIMIT)
+    except queue.Empty:
+        raise AssertionError(f"no stop\n{program.dump()}\n{ide.dump()}") from None
+
+
+def bare(tmp_path: Path, *arguments: object) -> tuple[int, str, str]:
+    """What a program does without us."""
+    with Program(tmp_path, *arguments) as program:
+        return program.wait(), program.stdout, program.stderr
+
+
+@pytest.mark.parametrize("word", ["exception", "breakpoint", "request", "exception,breakpoint,request"])
+@needs("debugpy")
+def test_until_then(run: Run, tmp_path: Path, port: int, word: str) -> None:
+    """Until its moment nothing is said, listened on, loaded, or changed in what a program looks at."""
+    text = """
+        import os, sys
+        print(sys.excepthook is sys.__excepthook__, sorted(name for name in sys.modules if name in (
+            "threading", "socket", "re", "typing", "signal", "pydevd", "debugpy", "asyncio", "flask", "enum")))
+        import threading, asyncio, signal
+        print(threading.excepthook.__module__, signal.getsignal(signal.SIGINT))
+        print([type(one).__name__ for one in sys.meta_path if "autoattach" in type(one).__module__] == %r)
+    """
+    write(tmp_path, "app.py", text % (["Finder"] if "request" in word else []))
+    expected = bare(tmp_path, "app.py")
+    program = run("app.py", START_DEBUGGER=word)
+    assert program.wait() == 0, program.dump()
+    assert (program.stdout.replace("False\n", "True\n"), program.stderr) == (
+        expected[1].replace("False\n", "True\n"),
+        "",
+    )
+    assert "True\n" in program.stdout.splitlines(True)[-1]
+
+
+@EACH
+def test_an_exception_that_ends_the_program(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """The IDE shows the frame that raised it, with its locals; then the program ends as it would have: its traceback
+    is the same, byte for byte, and so is its status."""
+    write(tmp_path, "app.py", FAILS)
+    expected = bare(tmp_path, "app.py")
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    stop = stop_of(ide(debugger), program)
+    assert stop.place == f"app.py:{line_of(tmp_path / 'app.py', '# raised')}"
+    assert stop.locals["secret"] == "42"
+    assert stop.pid == program.pid
+    assert program.others == expected[2]
+    stop.go_on()
+    assert (program.wait(), program.stdout, program.others) == expected
+    assert program.ours[0] == f"uncaught ValueError at {stop.place}: attach to see it where it was raised"
+
+
+@needs("debugpy")
+def test_the_ide_is_told_of_an_exception(run: Run, ide: Play, tmp_path: Path) -> None:
+    """VS Code is told that it is an exception, and which."""
+    write(tmp_path, "app.py", FAILS)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+    vscode = ide()
+    stop = stop_of(vscode, program)
+    event = vscode.sessions[0].events("stopped")[0]
+    assert event["reason"] == "exception"
+    assert event["text"].startswith("ValueError")
+    assert event["description"] == "('bad', 42)"
+    stop.go_on()
+    assert program.wait() == 1
+
+
+@EACH
+@pytest.mark.parametrize("kind", ["thread", "asyncio"])
+def test_an_exception_that_does_not_end_it(run: Run, ide: Play, tmp_path: Path, kind: str, debugger: str) -> None:
+    """So it is in another thread, and for what asyncio reports of a task that nobody waits for. The program's own hooks
+    are called, at once, whenever they were set; it runs on."""
+    texts = {
+        "thread": """
+            import sys, threading
+            threading.excepthook = lambda args: print("hook", args.exc_type.__name__, file=sys.stderr, flush=True)
+            def fail(n):
+                n += 1
+                raise KeyError(n)  # raised
+            thread = threading.Thread(target=fail, args=(6,))
+            thread.start()
+            thread.join()
+            print("end", flush=True)
+        """,
+        "asyncio": """
+            import asyncio, gc, sys
+            async def fail(n):
+                n += 1
+                raise KeyError(n)  # raised
+            async def main():
+                hook = lambda loop, context: print("hook KeyError", file=sys.stderr, flush=True)
+                asyncio.get_running_loop().set_exception_handler(hook)
+                task = asyncio.ensure_future(fail(6))
+                await asyncio.sleep(0.01)
+                del task
+                gc.collect()
+                print("end", flush=True)
+            asyncio.run(main())
+        """,
+    }
+    path = write(tmp_path, "app.py", texts[kind])
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    program.wait_for("uncaught KeyError")
+    assert program.others == "hook KeyError\n"
+    stop = stop_of(ide(debugger), program)
+    assert stop.place == f"app.py:{line_of(path, '# raised')}"
+    assert stop.locals["n"] == "7"
+    assert program.stdout == ""
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "end\n"
+
+
+@needs("debugpy")
+@pytest.mark.parametrize("threading", ["", "import threading"])
+def test_the_programs_own_hook(run: Run, tmp_path: Path, threading: str) -> None:
+    """sys.excepthook is the program's: it is called before the hold, so that whoever it tells is told at once."""
+    text = f"""
+        import sys
+        {threading}
+        sys.excepthook = lambda *exception: print("hook", exception[1], file=sys.stderr, flush=True)
+        raise OSError("disk")
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=0.3)
+    assert program.wait() == 1
+    assert program.others == "hook disk\n"
+    assert program.stderr.startswith("hook disk\n")
+    assert [line.split(" ")[0] for line in program.ours] == ["uncaught", "waiting", "nobody"]
+
+
+@needs("debugpy")
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("raise SystemExit(3)", 3),
+        ("import threading; t = threading.Thread(target=lambda: exit(1)); t.start(); t.join()", 0),
+        ("import signal; signal.signal(2, signal.SIG_DFL) and 0; raise KeyboardInterrupt", -2),
+        # What pytest does with a test that fails
+        (
+            "import sys\ndef f():\n try: 1/0\n except Exception as e: sys.last_value = sys.last_exc = e\n"
+            "f()\ndef g():\n try: f()\n finally: pass\ng()\nsys.exit(4)",
+            4,
+        ),
+    ],
+)
+def test_what_is_no_failure(run: Run, tmp_path: Path, text: str, status: int) -> None:
+    """SystemExit, KeyboardInterrupt and what somebody has caught do not hold the program."""
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception")
+    assert program.wait() in (status, status % 256, 1 if status == -2 else status), program.dump()
+    assert program.ours == []
+
+
+@needs("debugpy")
+def test_the_hold_for_an_exception(run: Run, tmp_path: Path, port: int) -> None:
+    """It is an hour, unless DEBUGGER_WAIT says otherwise; Ctrl-C ends it, and the program ends as it would have."""
+    write(tmp_path, "app.py", FAILS)
+    program = run("app.py", START_DEBUGGER="exception")
+    program.wait_for("waiting up to 3600 s for VS Code")
+    assert listeners(port)
+    if os.name != "nt":
+        program.send(2)
+        assert program.wait() == 1, program.dump()
+        assert "KeyboardInterrupt" not in program.stderr
+        assert program.others == bare(tmp_path, "app.py")[2]
+
+
+@needs("debugpy")
+def test_an_ide_that_leaves_at_an_exception(run: Run, ide: Play, tmp_path: Path) -> None:
+    """When the IDE disconnects, or vanishes, the program ends as it would have."""
+    write(tmp_path, "app.py", FAILS)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+    vscode = ide()
+    stop_of(vscode, program)
+    vscode.hang_up()
+    assert program.wait() == 1, program.dump()
+    assert program.others == bare(tmp_path, "app.py")[2]
+
+
+@EACH
+def test_breakpoint(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """The first breakpoint() attaches, and the IDE stands at it, or at the next line; so it does at each later one."""
+    text = """
+        def f(n):
+            breakpoint()
+            n += 1
+            return n
+
+        print([f(n) for n in range(3)], flush=True)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="breakpoint", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    running = ide(debugger)
+    for turn in range(3):
+        stop = stop_of(running, program)
+        assert stop.place in ("app.py:2", "app.py:3")
+        assert stop.locals["n"] == str(turn)
+        stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "[1, 2, 3]\n"
+
+
+@needs("debugpy")
+def test_breakpoint_and_nobody_there(run: Run, tmp_path: Path, port: int) -> None:
+    """breakpoint() holds the program once, as DEBUGGER_WAIT says; PYTHONBREAKPOINT=0 switches it off."""
+    write(tmp_path, "app.py", "for n in range(3):\n    breakpoint()\nprint('end')\n")
+    program = run("app.py", START_DEBUGGER="breakpoint", DEBUGGER_WAIT=0.3)
+    assert program.wait() == 0
+    assert program.stdout == "end\n"
+    assert [line.split(" ")[0] for line in program.ours] == ["waiting", "nobody"]
+    program = run("app.py", START_DEBUGGER="breakpoint", PYTHONBREAKPOINT=0)
+    assert program.wait() == 0
+    assert (program.stdout, program.stderr) == ("end\n", "")
+
+
+@signals
+@EACH
+@pytest.mark.parametrize("word", ["signal", "signal:USR2"])
+def test_a_signal(run: Run, ide: Play, tmp_path: Path, debugger: str, word: str) -> None:
+    """The program runs on when the signal comes, which does not end it, and an IDE attaches; breakpoints are hit."""
+    path = write(
+        tmp_path, "app.py", UNTIL + '    print("began", flush=True)\n    print(until_attached(), work(1), flush=True)\n'
+    )
+    program = run("app.py", START_DEBUGGER=word, DEBUGGER_IDE=debugger)
+    program.wait_for("began", "stdout")
+    assert program.stderr == ""
+    running = ide(debugger, path)
+    program.send(getattr(__import__("signal"), "SIGUSR2" if "2" in word else "SIGUSR1"))
+    stop = stop_of(running, program)
+    assert stop.locals["n"] == "2"
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "began\nTrue 2\n"
+
+
+@signals
+@needs("debugpy")
+@pytest.mark.parametrize("before", [True, False])
+def test_the_programs_own_handler(run: Run, ide: Play, tmp_path: Path, before: bool) -> None:
+    """A handler that the program sets for the signal is called, and is what the program is told that there is; asyncio's
+    are as well, and so is one that is set when an IDE is there."""
+    text = """
+    import asyncio
+    import signal as module
+
+    seen = []
+    print(signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL, end=" ")
+    def handle(number, frame):
+        seen.append(number)
+    print(signal.signal(signal.SIGUSR1, handle) == signal.SIG_DFL, signal.getsignal(signal.SIGUSR1) is handle, end=" ")
+    os.kill(os.getpid(), signal.SIGUSR1)
+    print(until_attached(), len(seen), end=" ")
+    async def main():
+        loop, came = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, came.set)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(came.wait(), 30)
+        return loop.remove_signal_handler(signal.SIGUSR1)
+    print(asyncio.run(main()), len(seen), signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL, end=" ")
+    print(signal.signal(signal.SIGUSR1, signal.SIG_IGN) == signal.SIG_DFL, end=" ")
+    os.kill(os.getpid(), signal.SIGUSR1)
+    for bad in (None, "x"):
+        try:
+            signal.signal(signal.SIGUSR1, bad)
+        except TypeError:
+            print("bad", end=" ")
+    print(signal.signal(signal.SIGUSR2, handle) == signal.SIG_DFL, signal.getsignal(signal.SIGUSR2) is handle)
+    """
+    path = write(tmp_path, "app.py", UNTIL + text.replace("\n    ", "\n    "))
+    python = ["-c", "import signal, runpy; runpy.run_path('app.py', run_name='__main__')"] if before else ["app.py"]
+    program = run(*python, START_DEBUGGER="signal")
+    ide("debugpy", path)
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "True True True True 1 True 1 True True bad bad True True\n"
+
+
+@signals
+@forks
+@needs("debugpy")
+def test_a_fork_is_armed(run: Run, ide: Play, tmp_path: Path, port: int) -> None:
+    """A fork, and a child, have their moment by themselves; with DEBUGGER_SUBPROCESS=0 they have none."""
+    text = """
+    pid = os.fork()
+    if not pid:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        if sys.argv[1:] != ["alone"]:
+            print("fork", until_attached(), work(1), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    print("parent", autoattach.is_attached(), os.environ.get("START_DEBUGGER"), flush=True)
+    """
+    path = write(tmp_path, "app.py", UNTIL + text)
+    program = run("app.py", START_DEBUGGER="signal")
+    stop = stop_of(ide("debugpy", path), program)
+    assert stop.pid != program.pid
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "fork True 2\nparent False signal\n"
+    program = run("app.py", "alone", START_DEBUGGER="signal", DEBUGGER_SUBPROCESS=0)
+    assert program.wait() == 0, program.dump()
+    assert (program.stdout, program.stderr) == ("parent False None\n", "")
+
+
+@signals
+@needs("debugpy")
+def test_words_combine(run: Run, ide: Play, tmp_path: Path) -> None:
+    """Several words are several moments; the session that the first has opened is there for the next."""
+    text = """
+    os.kill(os.getpid(), signal.SIGUSR1)
+    while not autoattach.is_attached():
+        time.sleep(0.01)
+    breakpoint()
+    print("went on", flush=True)
+    1 / 0
+    """
+    write(tmp_path, "app.py", UNTIL + text)
+    program = run("app.py", START_DEBUGGER="exception,signal,breakpoint", DEBUGGER_WAIT=LIMIT)
+    program.wait_for("breakpoint() waits up to")
+    vscode = ide()
+    stop_of(vscode, program).go_on()
+    assert program.wait() == 1, program.dump()
+
+
+@needs("pydevd-pycharm")
+def test_pycharm_comes_later(run: Run, ide: Play, tmp_path: Path, port: int) -> None:
+    """With DEBUGGER_WAIT=0 a PyCharm whose debug server starts later has the program, which has run meanwhile."""
+    text = '    print("began", flush=True)\n    print(until_attached(), work(1), flush=True)\n'
+    path = write(tmp_path, "app.py", UNTIL + text)
+    program = run("app.py", DEBUGGER_IDE="pycharm", DEBUGGER_WAIT=0)
+    program.wait_for("running on without a debugger, and trying again in the background")
+    program.wait_for("began", "stdout")
+    pycharm = ide("pydevd-pycharm", path)
+    stop = stop_of(pycharm, program)
+    assert stop.locals["n"] == "2"
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "began\nTrue 2\n"
+    assert len(pycharm.sessions) == 1
+    assert program.ours[-1].startswith("PyCharm's debug server has come at ")
+
+
+@needs("pydevd-pycharm")
+def test_pycharm_never_meets_a_dead_session(run: Run, tmp_path: Path, port: int) -> None:
+    """A PyCharm that serves somebody else has one connection in its queue, which is answered when its turn comes."""
+    path = write(tmp_path, "app.py", UNTIL + "    print(until_attached(), work(1), flush=True)\n")
+    program = run("app.py", DEBUGGER_IDE="pycharm", DEBUGGER_WAIT=0)
+    program.wait_for("trying again in the background")
+    with Server(port=port) as server, socket.create_connection(("127.0.0.1", port)) as somebody:
+        server.accept(LIMIT)  # greets who came first, and serves it
+        wait_until(lambda: connections(port) == 4, "connection in the queue", program=program)
+        time.sleep(3)  # two more attempts, if it made them
+        assert connections(port) == 4
+        somebody.close()
+        session = server.accept(LIMIT)
+        session.start({str(path): [line_of(path, "# breakpoint")]})
+        assert session.wait_stopped(LIMIT).line == line_of(path, "# breakpoint")
+        session.resume()
+        assert program.wait() == 0, program.dump()
+        with pytest.raises(TimeoutError):
+            server.accept(0.5)
+
+
+def connections(port: int) -> int:
+    """The ends of established connections to the port that there are."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("counted as Linux does it")
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in list(table)[1:]]
+    ports = f":{port:04X}"
+    return sum(row[3] == "01" and (row[1].endswith(ports) or row[2].endswith(ports)) for row in rows)
+
+
+@needs("pydevd-pycharm")
+def test_nobody_comes(run: Run, tmp_path: Path) -> None:
+    """Trying again in the background neither holds the program nor its end, and a fork is an ordinary one."""
+    text = """
+        import os, sys, threading, time
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            if hasattr(os, "fork"):
+                pid = os.fork()
+                if not pid:
+                    os._exit(0)
+                os.waitpid(pid, 0)
+            time.sleep(0.01)
+        print(threading.active_count(), "pydevd" in sys.modules, flush=True)
+        sys.exit(7)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("-W", "error", "app.py", DEBUGGER_IDE="pycharm", DEBUGGER_WAIT=0)
+    assert program.wait() == 7, program.dump()
+    assert program.stdout == "1 False\n"
+    assert len(program.ours) == 1
+    assert program.others == ""
+
+
+@EACH
+def test_the_programs_own_hook_beside_a_debugger(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """An attached program's own sys.excepthook is called as ever, whenever it was set."""
+    text = """
+        import sys
+        {0}
+        import autoattach
+        autoattach.attach(wait=60)
+        {1}
+        raise OSError("disk")
+    """
+    hook = 'sys.excepthook = lambda *exception: print("hook", exception[1], flush=True)'
+    for lines in ((hook, ""), ("", hook)):
+        write(tmp_path, "app.py", text.format(*lines))
+        program = run("app.py", START_DEBUGGER=None, DEBUGGER_IDE=debugger)
+        running = ide(debugger)
+        assert program.wait() == 1, program.dump()
+        assert program.stdout == "hook disk\n"
+        assert "Traceback" not in program.stderr
+        running.__exit__()
+
+
+@needs("debugpy")
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("exception", "it waits for an uncaught exception; then debugpy listens at"),
+        ("breakpoint,request", "it waits for the first breakpoint() or a request that asks for it; then debugpy"),
+        pytest.param("signal:USR2", "it waits for SIGUSR2; then debugpy listens at", marks=signals),
+    ],
+)
+def test_doctor(run: Run, port: int, word: str, says: str) -> None:
+    """`autoattach doctor` says what is waited for, and what is done then."""
+    program = run("-m", "autoattach", "doctor", START_DEBUGGER=word)
+    assert program.wait() == 0, program.dump()
+    first = program.stdout.splitlines()[0]
+    assert says in first
+    hold = {"exception": "holds the program up to 3600 s", "signal:USR2": "lets the program run"}
+    assert first.endswith(hold.get(word, "holds the program up to 60 s"))
+
+
+@needs("pydevd-pycharm")
+def test_doctor_and_pycharm(run: Run) -> None:
+    """A PyCharm that is not there yet is nothing wrong where it is called later."""
+    program = run("-m", "autoattach", "doctor", START_DEBUGGER="exception", DEBUGGER_IDE="pycharm")
+    assert program.wait() == 0, program.dump()
