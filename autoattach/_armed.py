@@ -8,9 +8,7 @@ import time
 
 from autoattach import _settings
 from autoattach._errors import AttachError
-from autoattach._notices import say
 from autoattach._settings import BREAKPOINT, EXCEPTION, FOREVER, REQUEST, SIGNAL
-from autoattach._threads import import_threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +41,8 @@ def arm(answer: Arm, settings: Settings) -> None:
 
             _frameworks.arm(armed)
     if settings.verbose:
+        from autoattach._notices import say
+
         say(f"attaches later: {', '.join(answer.words)}")
 
 
@@ -75,6 +75,8 @@ class Armed:
 
         A failure is said. Raises KeyboardInterrupt, at Ctrl-C, and nothing else.
         """
+        from autoattach._notices import say
+
         try:
             return self._attach(wait, for_what, redials)
         except AttachError as error:
@@ -84,10 +86,13 @@ class Armed:
         return False
 
     def _attach(self, wait: float | None, for_what: str, redials: bool) -> bool:
+        from autoattach._threads import import_threading
+
         import_threading(self._main)
         from autoattach import _calls
         from autoattach._leader import how_long
         from autoattach._network import spell
+        from autoattach._notices import say
         from autoattach._plan import default_wait
         from autoattach._process import Process
 

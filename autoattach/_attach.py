@@ -8,15 +8,13 @@ import sys
 
 from autoattach import _bundle, debuggers
 from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
-from autoattach._notices import say
 from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
-from autoattach._session import SESSION, Session
-from autoattach._timeouts import what_ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from autoattach._plan import Installed
+    from autoattach._session import Session
     from autoattach._settings import Settings
 
 PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be letting go of it
@@ -44,7 +42,11 @@ def start(settings: Settings, process: Process) -> Arm | None:
 
 def handed_down(settings: Settings, process: Process) -> Session | None:
     """The session that this process was started in, if that may still be there."""
-    session = Session.from_text(settings.session) if settings.session else None
+    if not settings.session:
+        return None
+    from autoattach._session import Session
+
+    session = Session.from_text(settings.session)
     if session is not None and session.pid != process.pid and session.serves_one and not alive(session.pid):
         return None
     return session
@@ -118,6 +120,8 @@ def skip(settings: Settings, answer: Skip) -> None:
     else:
         _records.report("" if answer.error is not None or answer.loud else answer.reason)
     if answer.error is not None:
+        from autoattach._session import SESSION, Session
+
         fail(settings, answer.error)
         # One try, one hold and one line for a tree: its children stay out.
         failed = Session(id="0", pid=os.getpid(), debugger="none", mode="failed", host="", port=1, live=False)
@@ -127,11 +131,15 @@ def skip(settings: Settings, answer: Skip) -> None:
 
         _channel.prepare(_thread.get_ident(), current)
     elif settings.verbose or answer.loud:
+        from autoattach._notices import say
+
         say(f"not attached: {answer.reason}")
 
 
 def fail(settings: Settings, error: AttachError) -> None:
     """Say what went wrong; the program runs on, or ends here with DEBUGGER_STRICT."""
+    from autoattach._notices import say
+
     if not settings.strict:
         say(f"{error}; {error.outcome}")
         return
@@ -153,8 +161,12 @@ def perform(answer: Lead | Join, settings: Settings, process: Process, patience:
         join(answer, settings, process)
     else:
         _open(answer, settings, process, patience)
+    from autoattach._timeouts import what_ends
+
     ending = "" if process.started else what_ends(process.command, settings.hints)
     if ending:  # of a server's first process: its workers are forks, or have other command lines
+        from autoattach._notices import say
+
         say(ending)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from autoattach._imports import when_imported
-from autoattach._notices import say
-from autoattach._threads import start_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +36,9 @@ class Handler:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._armed.is_on():
+            from autoattach._notices import say
+            from autoattach._threads import start_thread
+
             try:
                 start_thread(self._attach)  # it imports, and opens a port: not between two lines of the program
             except Exception as error:  # no threads left

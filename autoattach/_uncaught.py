@@ -12,7 +12,6 @@ import os
 import sys
 
 from autoattach._imports import when_imported
-from autoattach._notices import say
 from autoattach._plan import EXCEPTION_WAIT
 
 TYPE_CHECKING = False
@@ -107,6 +106,8 @@ class Uncaught:
             pass
 
     def _hold(self, error: BaseException) -> None:
+        from autoattach._notices import say
+
         with self._turn:
             connected = self._armed.is_client_connected()
             if not connected and self._held != os.getpid():
