@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from launchers.engines import ENGINES, FIFTY, NOT_REUSED, REUSED
+import test_launchers
+from launchers.engines import ENGINES, FIFTY, FROM_THE_SCRIPT, NOT_REUSED, REUSED
 from launchers.ides import VsCode
 from launchers.launcher import Launcher
 from support import LIMIT, Program, free_port, line_of, listeners, needs, wait_until, write
@@ -30,6 +31,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (tmp_path / "spark").mkdir()
         for name in ("bin", "jars"):
             (tmp_path / "spark" / name).symlink_to(Path(spec.origin).parent / name)
+    monkeypatch.setattr(test_launchers, "SOON", LIMIT)  # an engine takes its time to start
     short = tempfile.mkdtemp(prefix="r", dir="/tmp" if Path("/tmp").is_dir() else None)
     monkeypatch.setenv("RAY_TMPDIR", short)
     yield
@@ -39,6 +41,16 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @rows(debuggers=DEBUGGERS, table=ENGINES)
 def test_hit(launcher: Launcher, debugger: str, start: Start) -> None:  # noqa: F811
     """The breakpoint is hit in the worker that runs the function; then all goes on to its end."""
+    running, ide = start(launcher, debugger)
+    ide.attach()
+    ide.wait_attached()
+    stop_in_each_worker(running, ide, debugger)
+    end(running, ide)
+
+
+@rows(debuggers=["debugpy"], table=FROM_THE_SCRIPT)
+def test_hit_from_the_script(launcher: Launcher, debugger: str, start: Start) -> None:  # noqa: F811
+    """With the variables before the script alone, one attach reaches the workers that come of it."""
     running, ide = start(launcher, debugger)
     ide.attach()
     ide.wait_attached()

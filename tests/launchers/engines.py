@@ -205,10 +205,8 @@ def chosen(only: str) -> dict[str, str]:
 REUSED, NOT_REUSED = reuse("true"), reuse("false")
 FIFTY = celery("celery -c 50 over Redis", "a", "-c", "50")
 ENGINES = [
-    spark("Spark local[2]", "local[2]", 2, pycharm=RUNS, note=SLOT),
     spark("Spark local[2], executorEnv", "local[2]", 1, EXECUTOR_ENV, env_in_files=True),
     spark("Spark local[2], DEBUGGER_ONLY", "local[2]", 1, only="pyspark.daemon"),
-    spark(f"Spark {CLUSTER}", CLUSTER, 2, pycharm=RUNS, note=SLOT),
     spark(f"Spark {CLUSTER}, executorEnv", CLUSTER, 1, EXECUTOR_ENV, env_in_files=True),
     dask("Dask LocalCluster(2)", "n_workers=2", 2, ptvsd=RUNS, pycharm=RUNS, note=SLOT),
     dask("Dask LocalCluster(processes=False)", "n_workers=1, processes=False", 1),
@@ -221,10 +219,15 @@ ENGINES = [
     ),
     dask_worker("dask worker", ptvsd=RUNS),
     dask_worker("dask worker --no-nanny", "--no-nanny"),
-    ray("Ray task", TASK, ptvsd=RUNS, pycharm=RUNS, note=SLOT),
     ray("Ray task, runtime_env", TASK, FOR_WORKERS, env_in_files=True),
     ray("Ray task, DEBUGGER_ONLY", TASK, only="default_worker.py"),
     ray("Ray actor, runtime_env", ACTOR, FOR_WORKERS, env_in_files=True),
     celery("celery -c 2 over Redis", "a", "-c", "2", workers=2),
     celery("two celery -c 1 over Redis", "a b", "-c", "1", workers=2),
+]
+# The script is debugged, and all that comes of it. PyCharm has the script then, as Dask's row above shows.
+FROM_THE_SCRIPT = [
+    spark("Spark local[2]", "local[2]", 2),
+    spark(f"Spark {CLUSTER}", CLUSTER, 2),
+    ray("Ray task", TASK),
 ]
