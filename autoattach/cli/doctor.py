@@ -121,7 +121,8 @@ def of_process(pid: int) -> Report:
     elif off:
         value = command.environ.get("START_DEBUGGER", "")
         answer = f"It is not attached: START_DEBUGGER={value} is off" if value else f"It is not attached: {MISSING}"
-        advice = f"autoattach attach {pid} as it runs; or {_again(running)}"
+        answer += f"; autoattach attach {pid} attaches to it as it runs"
+        advice = _again(running)
     elif outlook.attaches:
         answer = f"It is not attached. Started now, it would be: {outlook.words}"
         advice = f"start it again; its own stderr said why it is not ({_again(running, 'DEBUGGER_VERBOSE')} says more)"

@@ -149,6 +149,27 @@ def stop_only_where(known: Callable[[], bool], ledger: Ledger) -> None:
     ledger.set(database, "do_wait_suspend", wait_where_known)
 
 
+def tell_sessions_apart(pydevd: Any, ledger: Ledger) -> None:
+    """Have each session count its changes of breakpoints (`mtime`) from another number.
+
+    Each counts from 0, and what is known of a function's breakpoints is kept, with that count, as long as the process:
+    after a detach, the next session took a function for one without breakpoints as the last one had (debugpy 1.8.22 on
+    3.12 to 3.15, about every second time).
+    """
+    make = pydevd.PyDB.__init__
+    _sessions.append(pydevd)
+    first = (len(_sessions) - 1) * 100_000
+
+    def make_apart(debugger: Any, *arguments: Any, **keywords: Any) -> None:
+        make(debugger, *arguments, **keywords)
+        debugger.mtime += first
+
+    ledger.set(pydevd.PyDB, "__init__", make_apart)
+
+
+_sessions: list[Any] = []
+
+
 def support_gevent(ledger: Ledger) -> None:
     """Ask for pydevd's support of gevent where the program uses it: without, both hang, and it is read at import.
 

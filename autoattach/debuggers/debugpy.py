@@ -196,6 +196,7 @@ def _patch(task: Task, parent: int) -> None:
     from _pydevd_bundle.pydevd_api import PyDevdAPI
 
     ledger = task.ledger
+    common.tell_sessions_apart(pydevd, ledger)
 
     # 0. Six lines on stderr when somebody else sets a trace function (coverage does, as it ends); pydevd 1.6 to 1.8.22.
     if not task.verbose:

@@ -99,6 +99,7 @@ class Session:
             apply_patches(self.pydevd, task, self.ledger)
             common.stop_only_where(lambda: os.getpid() == self.pid and not self.over, self.ledger)
             common.set_path_mappings(task.path_mappings)
+            common.tell_sessions_apart(self.pydevd, self.ledger)
             common.give_client_socket(self.pydevd, self.line, self.ledger)
             self._settrace()
         except AttachError:
