@@ -25,6 +25,17 @@ def when_imported(name: str, change: Change) -> None:
         sys.meta_path.insert(0, _finder)
 
 
+def forget(name: str, change: Change) -> None:
+    """Have it called no more, where it has not been."""
+    changes = _wanted.get(name, [])
+    if change in changes:
+        changes.remove(change)
+        if not changes:
+            del _wanted[name]
+        if not _wanted and _finder in sys.meta_path:
+            sys.meta_path.remove(_finder)
+
+
 class Finder:
     """Lets the others find the module, and has us told when it has been run. It goes when nothing is waited for."""
 

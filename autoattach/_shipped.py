@@ -8,7 +8,7 @@ where it is pickled, so that is where it is mended.
 
 from __future__ import annotations
 
-import sys
+from autoattach._imports import forget, when_imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,22 +18,27 @@ if TYPE_CHECKING:
     from autoattach._ledger import Ledger
 
 LOST = "<dynamic-code>"
-NAME = "cloudpickle.cloudpickle"  # or the end of it: joblib.externals.cloudpickle.cloudpickle
+COPIES = tuple(f"{owner}cloudpickle.cloudpickle" for owner in ("", "joblib.externals.", "pyspark.", "ray."))
 
 
 def keep_file_names(ledger: Ledger) -> None:
     """In every cloudpickle of this process, also one that is imported later. A release that does otherwise is left
     alone."""
-    for name, module in list(sys.modules.items()):
-        if _is_one(name):
+
+    def mend(module: ModuleType) -> None:
+        try:
             _mend(module, ledger)
-    finder = _Finder(ledger)
-    sys.meta_path.insert(0, finder)
-    ledger.enter("sys.meta_path", lambda: sys.meta_path.remove(finder))
+        except Exception:  # one that is not as we know them
+            pass
 
+    for name in COPIES:
+        when_imported(name, mend)
 
-def _is_one(name: str) -> bool:
-    return name == NAME or name.endswith(f".{NAME}")
+    def forget_them() -> None:
+        for name in COPIES:
+            forget(name, mend)
+
+    ledger.enter("cloudpickle to come", forget_them)
 
 
 def _mend(module: ModuleType, ledger: Ledger) -> None:
@@ -49,38 +54,3 @@ def _mend(module: ModuleType, ledger: Ledger) -> None:
 
     table[kind] = reduce
     ledger.enter(module.__name__, lambda: table.update({kind: original}) if table.get(kind) is reduce else None)
-
-
-class _Finder:
-    """Finds nothing itself: what the others find is looked at once it is loaded."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if not _is_one(name):
-            return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec = find(name, path, target) if finder is not self and find is not None else None
-            if spec is not None:
-                self._look_at(spec.loader)
-                return spec
-        return None
-
-    def _look_at(self, loader: Any) -> None:
-        load = getattr(loader, "exec_module", None)
-        if load is None:
-            return
-
-        def exec_module(module: ModuleType) -> None:
-            load(module)
-            try:
-                _mend(module, self._ledger)
-            except Exception:  # one that is not as we know them
-                pass
-
-        try:
-            loader.exec_module = exec_module
-        except Exception:  # a loader that takes no attributes
-            pass

@@ -210,7 +210,7 @@ def test_all_bad_values_are_told_at_once(told: Told) -> None:
         "DEBUGGER_MODE": "both",
         "DEBUGGER_HOST": "http://x",
         "DEBUGGER_PATH_MAPPINGS": "/x",
-        "START_DEBUGGER": "exception",
+        "START_DEBUGGER": "signal:KILL",
     }
     report = told(**bad)
     assert report.status == 1
