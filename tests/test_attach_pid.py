@@ -482,12 +482,15 @@ def test_after_its_own_detach_a_program_is_as_before(run: Run, tmp_path: Path) -
     if not has("debugpy") or not sys.platform.startswith("linux"):
         pytest.skip("needs debugpy and /proc")
     text = """
-        import os, autoattach
+        import os, time, autoattach
         def state():
             return len(os.listdir("/proc/self/task")), sum("socket" in os.readlink(f"/proc/self/fd/{n}") for n in "3456789" if os.path.exists(f"/proc/self/fd/{n}"))
         before = state()
         autoattach.attach("debugpy", port=0, wait=0)
         assert autoattach.detach()
+        until = time.monotonic() + 30
+        while state() != before and time.monotonic() < until:  # a thread takes a moment to end
+            time.sleep(0.01)
         print(state() == before, os.listdir(os.path.join(os.environ["TMPDIR"], f"autoattach-{os.geteuid()}")))
     """
     write(tmp_path, "app.py", text)
