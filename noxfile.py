@@ -10,9 +10,23 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "old", "launchers", "engines", "roots", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "more", "old", "launchers", "engines", "roots", "docs"]
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+
+ENDS = ["3.8", "3.11", "3.13", "3.15"]
+
+# Run by the sessions `more`, `launchers` and `engines`, and not by each session `tests`
+MORE = [
+    "test_attach_pid.py",
+    "test_bundle.py",
+    "test_hub.py",
+    "test_later.py",
+    "test_paths.py",
+    "test_tunnel.py",
+]
+COMMANDS = ["test_config.py", "test_doctor.py", "test_ps.py", "test_run.py", "test_docs.py"]
+OWN_SESSION = ["test_launchers.py", "test_engines.py", "test_recipes.py"]
 
 # Old releases of the debuggers, the Pythons they can work on, and the tests that concern them. The newest release of
 # each is in the extra "test", and with it in each session "tests".
@@ -44,9 +58,15 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == os.environ.get("AUTOATTACH_TESTED"):
         session.skip("tested already")
-    pytest(
-        session, *(session.posargs or ["--ignore=test_launchers.py", "--ignore=test_engines.py"])
-    )  # which have sessions of their own
+    pytest(session, *(session.posargs or [f"--ignore={name}" for name in [*OWN_SESSION, *COMMANDS]]))
+
+
+@nox.session(python=ENDS)
+def more(session: nox.Session) -> None:
+    """What stands by itself (`more` in tests/conftest.py), and the commands, on the oldest Python, the newest and two
+    between."""
+    session.install(".[test]")
+    pytest(session, "-m", "not slow", *(session.posargs or [*MORE, *COMMANDS]))
 
 
 @nox.session
@@ -61,7 +81,7 @@ def tests(session: nox.Session) -> None:
 def old(session: nox.Session, debugger: str, files: "list[str]") -> None:
     """The tests of one debugger, with an old release of it."""
     session.install(".[test]", debugger)
-    pytest(session, *files, *session.posargs)
+    pytest(session, "-m", "not slow", *files, *session.posargs)
 
 
 @nox.session(python=["3.11", "3.13"])
@@ -69,7 +89,7 @@ def launchers(session: nox.Session) -> None:
     """The launchers, with the real programs. `-- --launchers-table ../docs/launchers.rst` writes what is seen."""
     session.install(".[test,launchers,recipes]")
     files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
-    pytest(session, *files, *session.posargs)
+    pytest(session, "-m", "not slow", *files, *session.posargs)
 
 
 @nox.session(python="3.11")

@@ -17,7 +17,7 @@ from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
 from autoattach._shipped import keep_file_names
 from autoattach._signals import without_interrupts
-from autoattach._threads import import_threading, start_thread
+from autoattach._threads import import_threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,16 +210,24 @@ class Loader:
             self.reachable()
 
         def look_after() -> None:
-            import_threading(self._main)  # before the debugger's module does so, in this thread
             debuggers.load(self.debugger).carried(task, seconds)
             _channel.settle()
 
-        start_thread(look_after)
+        from autoattach._outside import hidden_thread
+
+        hidden_thread(
+            self._main, look_after
+        )  # it imports, and would be stopped in that, with the others waiting for it
 
     def load_behind(self, load: Callable[[], object]) -> None:
         """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded."""
-        done = _thread.allocate_lock()
+        done, over = _thread.allocate_lock(), _thread.allocate_lock()
         done.acquire()
+        over.acquire()
+
+        def afterwards() -> None:
+            over.acquire()
+            _channel.settle(ended=True)
 
         def hurry() -> None:
             interval = sys.getswitchinterval()
@@ -232,9 +240,15 @@ class Loader:
                 if sys.getswitchinterval() == 1e-4:
                     sys.setswitchinterval(interval)
                 done.release()
+                over.release()
 
         try:
+            from autoattach._outside import hidden_thread
+
             import_threading(self._main)
+            # Not in the thread that we are in: the debugger is about to know that, and stops it with the others; and
+            # who is stopped in an import keeps the others waiting for its lock.
+            hidden_thread(self._main, afterwards)
             debugger = debuggers.load(self.debugger)
             if debugger.main_thread_only:
                 from autoattach._pending import call_in_main_thread, done_in_main_thread
@@ -242,15 +256,9 @@ class Loader:
                 if done_in_main_thread(lambda: without_interrupts(hurry), BLOCKED):
                     return
                 call_in_main_thread(debugger.take_thread)
-            import threading
-
-            from autoattach.debuggers._pydevd import hide
-
             # A thread that `threading` knows: debuggers ask for the current one. Here join() would ask, and the bare
             # thread that we are in would be known as a dummy from then on.
-            thread = threading.Thread(target=hurry, name="autoattach", daemon=True)
-            hide(thread)
-            thread.start()
+            hidden_thread(self._main, hurry)
             done.acquire()
         except BaseException as error:  # no threads left, for one: in this thread it would be a traceback
             self.give_up(error)

@@ -44,7 +44,7 @@ class Watcher:
     ) -> None:
         """`serve` is called in the thread, once, with the place and what its `wait()` has returned; `find` when the
         place is lost, with it, or in a forked child; `in_child` there, to say whether the child waits as well. `ended`
-        is called in the thread as it ends, but for a fork; `begin` begins it."""
+        is called in the thread as it ends, but for a fork, or where it has served; `begin` begins it."""
         self._place: Place | None = place
         self._greeting = greeting
         self._serve = serve
@@ -131,7 +131,7 @@ class Watcher:
                         return
                     self._ring = place.interruptible()
         finally:
-            if self._arrived or not self._forking:
+            if not (self._arrived or self._forking):
                 self._ended()
             self._idle.release()
 

@@ -11,6 +11,17 @@ import pytest
 from launchers.table import pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
 from support import Program, free_port
 
+# Each a way in, or a command, of its own: marked `more`, so that the rest is quick to run.
+MORE = {"test_attach_pid", "test_bundle", "test_hub", "test_later", "test_paths", "test_tunnel"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m` chooses."""
+    for item in items:
+        if item.path.stem in MORE:
+            item.add_marker(pytest.mark.more)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
