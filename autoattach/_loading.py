@@ -15,7 +15,6 @@ from autoattach._modules import make_room
 from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
-from autoattach._shipped import keep_file_names
 from autoattach._signals import without_interrupts
 from autoattach._threads import import_threading
 
@@ -132,7 +131,7 @@ class Loader:
             self.tell_children(live)
         _records.write(live, self.process.pid, held=held)
         self.ledger.enter("record", _records.erase)
-        keep_file_names(self.ledger)
+        self._keep_file_names()
         try:
             self._loaded = True
             attached = self._attach(debuggers.load(self.debugger), task)
@@ -186,6 +185,11 @@ class Loader:
             followed=self.followed,
         )
 
+    def _keep_file_names(self) -> None:
+        from autoattach._shipped import keep_file_names
+
+        keep_file_names(self.ledger)
+
     def followed(self) -> None:
         """In a fork that the debugger has followed."""
         _records.forked()
@@ -202,7 +206,7 @@ class Loader:
         global _current
         self.session = session = Session.from_text(self.settings.session or "")
         _current, self._loaded = self, True
-        keep_file_names(self.ledger)
+        self._keep_file_names()
         task = self._task(session, True, 0.0) if session is not None else None
         if session is not None:
             _records.write(session, self.process.pid)

@@ -168,16 +168,10 @@ def peek(sock: _socket.socket) -> bytes | None:
         return b""
 
 
-class Place:
-    """A socket that a thread waits at, by its number; another thread can end the wait.
+class Awaited:
+    """What a thread waits at; another thread can end the wait."""
 
-    A number and no object: an open socket object that the interpreter's end finds makes it warn, and Python 3.8 crash.
-    """
-
-    def __init__(self, sock: _socket.socket) -> None:
-        self._kind = sock.family, sock.type, sock.proto
-        self._number = sock.detach()
-        self._identity = identity(self._number)
+    def __init__(self) -> None:
         self._bell: Bell | None = None
         self.opened = time.monotonic()
         self.hub = 0
@@ -193,6 +187,19 @@ class Place:
         if self._bell is not None:
             self._bell.close()
             self._bell = None
+
+
+class Place(Awaited):
+    """A socket, by its number.
+
+    A number and no object: an open socket object that the interpreter's end finds makes it warn, and Python 3.8 crash.
+    """
+
+    def __init__(self, sock: _socket.socket) -> None:
+        super().__init__()
+        self._kind = sock.family, sock.type, sock.proto
+        self._number = sock.detach()
+        self._identity = identity(self._number)
 
     def is_ours(self) -> bool:
         """Whether our socket is still what its number names: a program may close, and use again, any number."""

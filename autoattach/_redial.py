@@ -7,13 +7,11 @@ import errno
 import time
 
 from autoattach._errors import AttachError
-from autoattach._network import ATTEMPT, Bell, peek, ready, resolve
+from autoattach._network import ATTEMPT, Awaited, peek, ready, resolve
 from autoattach._slot import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
-
     from autoattach._network import Greeting
     from autoattach._process import Process
 
@@ -21,7 +19,7 @@ LONGEST = 60.0  # seconds between two attempts; the first comes after one
 GOING_ON = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK))
 
 
-class Redial:
+class Redial(Awaited):
     """What a `Watcher` waits at. It has PyCharm's slot for as long as it has a connection, and no longer.
 
     PyCharm serves one process at a time. A connection that it does not answer yet stands in its queue, where it would
@@ -29,27 +27,13 @@ class Redial:
     an IDE never meets a session that nobody is behind.
     """
 
-    hub = 0  # no hub takes over from PyCharm
-
     def __init__(self, host: str, port: int, process: Process) -> None:
+        super().__init__()
         self._place = host, port
         self._process = process
         self._slot = Slot(host, port)
         self._pause = 1.0
-        self._bell: Bell | None = None
         self._sock: _socket.socket | None = None
-        self.opened = time.monotonic()
-
-    def interruptible(self) -> Callable[[], None]:
-        """As `Place.interruptible()`."""
-        self._unhang()
-        self._bell = bell = Bell()
-        return bell.ring
-
-    def _unhang(self) -> None:
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
 
     def wait(self, until: float, greeting: Greeting) -> list[_socket.socket]:
         """Call again and again until somebody greets us: that connection. None when the bell was rung."""

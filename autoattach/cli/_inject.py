@@ -14,6 +14,7 @@ from typing import Optional, Sequence
 
 from autoattach._errors import AttachError
 from autoattach._process import in_container
+from autoattach.cli._interpreter import output_of
 
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 ROOM = 65536  # bytes for a script, in the other process
@@ -153,17 +154,6 @@ def _run(
     command: Sequence[str], environ: Optional[dict[str, str]], cwd: Optional[str] = None
 ) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command,
-            env=environ,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=PATIENCE,
-        )
-    except subprocess.TimeoutExpired:
-        raise Unable(f"{os.path.basename(command[0])} did not end within {PATIENCE:g} s", "try again") from None
-    except OSError as error:
-        raise Unable(f"{command[0]} cannot be started ({error.strerror or error})") from None
+        return output_of(command, environ, cwd, PATIENCE)
+    except AttachError as error:
+        raise Unable(error.what, error.advice) from None

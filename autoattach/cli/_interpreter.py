@@ -80,7 +80,7 @@ def ask(python: str, options: Sequence[str], environ: Mapping[str, str], cwd: st
     """
     with open(os.path.join(os.path.dirname(__file__), "_facts.py"), encoding="utf-8") as file:
         program = file.read()
-    done = _run([python, *options, "-c", program], _without_ours(environ), cwd)
+    done = output_of([python, *options, "-c", program], _without_ours(environ), cwd)
     said = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if not said:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
@@ -116,7 +116,7 @@ def look(interpreter: Interpreter) -> Look:
     environ = _without_ours(interpreter.environ)
     environ.update(START_DEBUGGER="1", DEBUGGER_SKIP="*", DEBUGGER_VERBOSE="1")
     try:
-        done = _run([interpreter.python, *interpreter.options, "-c", "pass"], environ, interpreter.cwd)
+        done = output_of([interpreter.python, *interpreter.options, "-c", "pass"], environ, interpreter.cwd)
     except AttachError as error:
         return Look(False, error.what)
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -126,7 +126,10 @@ def look(interpreter: Interpreter) -> Look:
     return Look(False, errors[-1] if errors else "")
 
 
-def _run(command: list[str], environ: dict[str, str], cwd: str) -> subprocess.CompletedProcess[str]:
+def output_of(
+    command: Sequence[str], environ: Mapping[str, str] | None, cwd: str | None = None, patience: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, and have what it says. Raises `AttachError` where it cannot be started, or does not end."""
     try:
         return subprocess.run(
             command,
@@ -136,10 +139,10 @@ def _run(command: list[str], environ: dict[str, str], cwd: str) -> subprocess.Co
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",
-            timeout=PATIENCE,
+            timeout=patience,
         )
     except subprocess.TimeoutExpired:
-        raise AttachError(f"{command[0]} did not end within {PATIENCE:g} s") from None
+        raise AttachError(f"{command[0]} did not end within {patience:g} s") from None
     except OSError as error:
         raise AttachError(f"{command[0]} cannot be started ({error.strerror or error})") from None
 

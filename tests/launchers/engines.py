@@ -34,7 +34,7 @@ SPARK_ENV = {
     "SPARK_LOCAL_DIRS": "{folder}",
     "SPARK_HOME": "{folder}/spark",
     "PYSPARK_PYTHON": "{python}",
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.io.tmpdir={folder}",
 }
 # What `spark-submit --conf` and spark-defaults.conf set
 EXECUTOR_ENV = {f"spark.executorEnv.{name}": value for name, value in FOR_WORKERS.items()}
