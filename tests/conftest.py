@@ -11,8 +11,18 @@ import pytest
 from launchers.table import pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
 from support import Program, free_port
 
-# Each a way in, or a command, of its own: marked `more`, so that the rest is quick to run.
-MORE = {"test_attach_pid", "test_bundle", "test_hub", "test_later", "test_paths", "test_tunnel"}
+# Each stands by itself: marked `more`, so that the rest is quick to run.
+MORE = {
+    "test_attach_pid",
+    "test_bundle",
+    "test_engines",
+    "test_hub",
+    "test_later",
+    "test_launchers",
+    "test_paths",
+    "test_recipes",
+    "test_tunnel",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
