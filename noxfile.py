@@ -16,17 +16,8 @@ PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
 ENDS = ["3.8", "3.11", "3.13", "3.15"]
 
-# Run by the sessions `more`, `launchers` and `engines`, and not by each session `tests`
-MORE = [
-    "test_attach_pid.py",
-    "test_bundle.py",
-    "test_hub.py",
-    "test_later.py",
-    "test_paths.py",
-    "test_tunnel.py",
-]
-COMMANDS = ["test_config.py", "test_doctor.py", "test_ps.py", "test_run.py", "test_docs.py"]
-OWN_SESSION = ["test_launchers.py", "test_engines.py", "test_recipes.py"]
+# These have a session of their own.
+OWN = ["test_engines.py", "test_launchers.py", "test_recipes.py"]
 
 # Old releases of the debuggers, the Pythons they can work on, and the tests that concern them. The newest release of
 # each is in the extra "test", and with it in each session "tests".
@@ -58,15 +49,14 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == os.environ.get("AUTOATTACH_TESTED"):
         session.skip("tested already")
-    pytest(session, *(session.posargs or [f"--ignore={name}" for name in [*OWN_SESSION, *COMMANDS]]))
+    pytest(session, *session.posargs)
 
 
 @nox.session(python=ENDS)
 def more(session: nox.Session) -> None:
-    """What stands by itself (`more` in tests/conftest.py), and the commands, on the oldest Python, the newest and two
-    between."""
+    """The commands, and what else stands by itself (tests/conftest.py), on the oldest Python, the newest, and two."""
     session.install(".[test]")
-    pytest(session, "-m", "not slow", *(session.posargs or [*MORE, *COMMANDS]))
+    pytest(session, "-m", "more and not slow", *(f"--ignore={name}" for name in OWN), *session.posargs)
 
 
 @nox.session

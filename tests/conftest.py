@@ -11,16 +11,20 @@ import pytest
 from launchers.table import pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
 from support import Program, free_port
 
-# Each stands by itself: marked `more`, so that the rest is quick to run.
+# Commands, and what else stands by itself: marked `more`, so that the rest is quick to run.
 MORE = {
     "test_attach_pid",
     "test_bundle",
+    "test_config",
+    "test_doctor",
     "test_engines",
     "test_hub",
     "test_later",
     "test_launchers",
     "test_paths",
+    "test_ps",
     "test_recipes",
+    "test_run",
     "test_tunnel",
 }
 
