@@ -6,10 +6,11 @@ import _thread
 import os
 import sys
 
-from autoattach import _bundle, debuggers
+from autoattach import debuggers
 from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
 from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
+from autoattach._settings import BUNDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
     """
     session = inherited
     there = gather(process)
-    bundle = _bundle.find()
-    if settings.lent or bundle is not None:
+    bundled = _has_bundle()
+    if settings.lent or bundled:
+        from autoattach import _bundle
         from autoattach._loan import borrow, borrow_from
 
+        bundle = _bundle.find() if bundled else None
         if bundle is not None:
             there = borrow_from(bundle, there, settings.ide)
         if settings.lent:
@@ -97,6 +100,12 @@ def enter(settings: Settings, process: Process, inherited: Session | None) -> Sk
             # Of a tree one process has it, as it should be; started apart, a user would wonder.
             return Skip.failed(error) if session is None else Skip.because(error.what)
     return Skip.because("its session came and went")
+
+
+def _has_bundle() -> bool:
+    """Whether there is a bundle to be read: a look, before what reads it is imported."""
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.basename(own) == BUNDLE or any(os.path.isdir(os.path.join(entry, BUNDLE)) for entry in sys.path)
 
 
 def gather(process: Process) -> Installed:

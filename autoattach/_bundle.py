@@ -14,9 +14,9 @@ import os
 import sys
 
 from autoattach._errors import DebuggerError
-from autoattach._settings import Frozen
+from autoattach._settings import BUNDLE, Frozen
 
-FOLDER = "autoattach-bundle"  # can be no module's name: nothing in it is imported by where it lies
+FOLDER = BUNDLE
 CONTENTS = "contents.txt"
 ANY = "any"  # the platform of what is pure Python
 LIBCS = {"manylinux": "glibc", "musllinux": "musl"}

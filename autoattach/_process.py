@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
@@ -9,7 +10,6 @@ from autoattach._settings import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Sequence
 
 DEBUGGER_MODULES = ("pydevd", "debugpy", "ptvsd", "pydevd_pycharm")
@@ -50,7 +50,7 @@ class Process(Frozen):
             command=command_line(),
             ignores_environment=bool(sys.flags.ignore_environment or sys.flags.isolated),
             other_user=_other_user(),
-            subinterpreter=_subinterpreter(),
+            subinterpreter=_subinterpreter(started),
             debugger=_debugger(tracer, started),
             terminal=_terminal(),
             prefix=sys.prefix,
@@ -133,17 +133,23 @@ def _other_user() -> bool:
     return os.getuid() != os.geteuid() or os.getgid() != os.getegid()
 
 
-def _subinterpreter() -> bool:
-    module: ModuleType
-    for name in ("_interpreters", "_xxsubinterpreters"):  # 3.13 and later; 3.8 to 3.12
+def _subinterpreter(started: bool) -> bool:
+    is_main = getattr(_thread, "_is_main_interpreter", None)  # 3.12
+    if is_main is not None:
+        return not is_main()
+    if not started:
+        # Only the main interpreter has signals (Modules/signalmodule.c), and a program that has not begun has none of
+        # its own. To import `_xxsubinterpreters` costs a millisecond.
         try:
-            module = __import__(name)
-        except ImportError:
-            continue
-        current, main = module.get_current(), module.get_main()
-        # 3.13 and later answer (id, whence)
-        return bool((current[0] if type(current) is tuple else current) != (main[0] if type(main) is tuple else main))
-    return False
+            __import__("_signal").set_wakeup_fd(-1)
+            return False
+        except ValueError:
+            return True
+    try:
+        interpreters = __import__("_xxsubinterpreters")
+    except ImportError:
+        return False
+    return bool(interpreters.get_current() != interpreters.get_main())
 
 
 def _package(function: object) -> str:

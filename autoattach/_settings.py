@@ -22,6 +22,8 @@ SIGNALS = ("USR1", "USR2", "HUP", "QUIT", "WINCH", "IO", "PWR", "BREAK")
 SESSION = "AUTOATTACH_SESSION"
 LENT = "AUTOATTACH_LENT"
 RUN = "AUTOATTACH_RUN"
+# The folder in a bundle; it can be no module's name, so nothing in it is imported by where it lies
+BUNDLE = "autoattach-bundle"
 # Set in its terminals by VS Code's Python Debugger extension, which watches the folder of this file
 ENDPOINTS = "VSCODE_DEBUGPY_ADAPTER_ENDPOINTS"
 # Of a reload pair, the one that runs the user's code has one of these: Django's and Werkzeug's
