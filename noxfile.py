@@ -79,6 +79,7 @@ def launchers(session: nox.Session) -> None:
     """The launchers, with the real programs. `-- --launchers-table ../docs/launchers.rst` writes what is seen."""
     session.install(".[test,launchers,recipes]")
     files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
+    files.append("test_later.py::test_gevent")
     pytest(session, "-m", "not slow", *files, *session.posargs)
 
 

@@ -16,7 +16,7 @@ from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
 from autoattach._signals import without_interrupts
-from autoattach._threads import import_threading
+from autoattach._threads import gevent_has_threads, import_threading, refuse_gevent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class Loader:
 
         False where the IDE has not set its breakpoints by the end of the hold. Raises `AttachError`.
         """
+        if not held:
+            refuse_gevent()
         warn_of_coverage(self.debugger, self.process)
         modules = set(sys.modules)
         _channel.pause()
@@ -247,6 +249,8 @@ class Loader:
                 over.release()
 
         try:
+            if gevent_has_threads():
+                load()  # raises
             from autoattach._outside import hidden_thread
 
             import_threading(self._main)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 PEEK = 4096  # bytes that are looked at
+# As they were: gevent would have a thread of ours run an event loop of its own.
+_poll, _select = getattr(select, "poll", None), select.select
 ATTEMPT = 2.0  # seconds that one attempt to connect, or an IDE's first byte, may take
 
 
@@ -131,8 +133,8 @@ def ready(
     ring = [] if bell is None else [bell.ear]
     aside = {} if bell is None else {one.number: one for one in beside if one.is_ours()}
     seconds = min(seconds, 86400.0)
-    if hasattr(select, "poll"):
-        poll = select.poll()
+    if _poll is not None:
+        poll = _poll()
         for number in numbers:
             poll.register(number, select.POLLOUT if writing else select.POLLIN)
         for number in [*ring, *aside]:
@@ -144,7 +146,7 @@ def ready(
         if not numbers:  # it wants at least one
             time.sleep(seconds)
             return []
-        done = select.select(reads, writes, writes, seconds)  # there a connection that is refused is the third kind
+        done = _select(reads, writes, writes, seconds)  # there a connection that is refused is the third kind
         found = [number for numbers in done for number in numbers]
     for number in found:
         if number in aside:

@@ -37,11 +37,12 @@ class Handler:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._armed.is_on():
             from autoattach._notices import say
-            from autoattach._threads import start_thread
+            from autoattach._threads import refuse_gevent, start_thread
 
             try:
+                refuse_gevent()
                 start_thread(self._attach)  # it imports, and opens a port: not between two lines of the program
-            except Exception as error:  # no threads left
+            except Exception as error:  # or no threads left
                 say(f"{error}; running on without a debugger")
         if callable(self._programs):
             self._programs(number, frame)

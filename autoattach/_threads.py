@@ -6,6 +6,8 @@ import _thread
 import os
 import sys
 
+from autoattach._errors import DebuggerError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
@@ -26,6 +28,25 @@ def start_thread(function: Callable[..., object], *arguments: object) -> None:
 
     _thread.start_new_thread(run, ())
     began.acquire()
+
+
+def gevent_has_threads() -> bool:
+    """Whether `threading` is gevent's by now."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def refuse_gevent() -> None:
+    """Raises `DebuggerError` where gevent has changed a program that runs.
+
+    debugpy and its kin would fail, by "child watchers are only available on the default loop" and others, and the
+    program would never end (gevent 26.9).
+    """
+    if gevent_has_threads():
+        raise DebuggerError(
+            "gevent has changed the threads of this program, and no debugger can be loaded into it as it runs",
+            "set DEBUGGER_WAIT=60, and attach before it begins",
+        )
 
 
 def forgive_a_fork(alone: Callable[[], bool]) -> None:

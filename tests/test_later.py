@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import socket
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from launchers.ides import IDES, Ide, Stop
 from support import DEBUGGERS, LIMIT, Program, line_of, listeners, needs, wait_until, write
 
+from autoattach.cli._dap import Client
 from autoattach.cli._pycharm import Server
 
 Run = Callable[..., Program]
@@ -299,12 +301,109 @@ def test_a_signal(run: Run, ide: Play, tmp_path: Path, debugger: str, word: str)
     program.wait_for("began", "stdout")
     assert program.stderr == ""
     running = ide(debugger, path)
-    program.send(getattr(__import__("signal"), "SIGUSR2" if "2" in word else "SIGUSR1"))
+    program.send(signal.SIGUSR2 if "2" in word else signal.SIGUSR1)
     stop = stop_of(running, program)
     assert stop.locals["n"] == "2"
     stop.go_on()
     assert program.wait() == 0, program.dump()
     assert program.stdout == "began\nTrue 2\n"
+
+
+GOES_ON = {
+    "a C extension that keeps the GIL": """
+    import ctypes
+    for _ in range(3):
+        ctypes.PyDLL(None).usleep(700_000)
+    print(until_attached(), work(1), flush=True)
+""",
+    "an event loop": """
+    import asyncio
+    async def main():
+        while not autoattach.is_client_connected():
+            await asyncio.sleep(0.01)
+        return work(1)
+    print(True, asyncio.run(main()), flush=True)
+""",
+    "a thread": """
+    import threading
+    thread = threading.Thread(target=lambda: print(until_attached(), work(1), flush=True))
+    thread.start()
+    thread.join()
+""",
+    "job control": """
+    print(until_attached(), work(1), flush=True)
+""",
+}
+
+
+@signals
+@needs("debugpy")
+@pytest.mark.parametrize("word", ["1", "signal"])
+@pytest.mark.parametrize("way", GOES_ON)
+def test_whatever_goes_on(run: Run, ide: Play, tmp_path: Path, port: int, way: str, word: str) -> None:
+    """Whatever a program does when the IDE comes, or the signal: it attaches, breakpoints are hit, and nothing of the
+    program is lost."""
+    path = write(tmp_path, "app.py", UNTIL + '    print("began", flush=True)' + GOES_ON[way])
+    program = run("app.py", START_DEBUGGER=word, DEBUGGER_WAIT=0)
+    program.wait_for("began", "stdout")
+    if way == "job control":
+        program.send(signal.SIGSTOP)
+    if word == "signal":
+        program.send(signal.SIGUSR1)
+    else:
+        wait_until(lambda: listeners(port), "door")
+    running = ide("debugpy", path)
+    if way == "job control":
+        program.send(signal.SIGCONT)
+    stop = stop_of(running, program)
+    assert stop.locals["n"] == "2"
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "began\nTrue 2\n"
+
+
+@signals
+@needs("debugpy")
+@pytest.mark.parametrize("word", ["1", "signal"])
+def test_gevent(run: Run, ide: Play, tmp_path: Path, port: int, word: str) -> None:
+    """A program that gevent has changed can be attached to while it is held. Later one line says that it cannot, and it
+    runs to its end."""
+    pytest.importorskip("gevent")
+    text = """
+        from gevent import monkey
+        monkey.patch_all()
+        import gevent, os
+        def work(n):
+            return n * 2  # breakpoint
+        def greenlet():
+            while HELD < 0 and not os.path.exists("end"):
+                gevent.sleep(0.01)
+            print(work(21))
+        print("began", flush=True)
+        gevent.spawn(greenlet).join()
+    """
+    if word == "1":
+        held = write(tmp_path, "held.py", text.replace("HELD", "1"))
+        program = run("held.py", DEBUGGER_WAIT=60)
+        stop = stop_of(ide("debugpy", held), program)
+        assert stop.locals["n"] == "21"
+        stop.go_on()
+        assert program.wait() == 0, program.dump()
+        wait_until(lambda: not listeners(port), "end of the adapter")
+    write(tmp_path, "app.py", text.replace("HELD", "-1"))
+    program = run("app.py", START_DEBUGGER=word, DEBUGGER_WAIT=0)
+    program.wait_for("began", "stdout")
+    if word == "signal":
+        program.send(signal.SIGUSR1)
+    else:
+        client = Client.connect("127.0.0.1", port, LIMIT)
+        client.send("initialize", {"adapterID": "test"})
+    program.wait_for("no debugger can be loaded into it as it runs; set DEBUGGER_WAIT=60")
+    write(tmp_path, "end", "")
+    assert program.wait() == 0, program.dump()
+    assert (program.stdout, program.others) == ("began\n42\n", "")
+    if word != "signal":
+        client.close()
 
 
 @signals
