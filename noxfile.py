@@ -14,10 +14,12 @@ nox.options.sessions = ["lint", "types", "tests", "more", "old", "launchers", "e
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
-ENDS = ["3.8", "3.11", "3.13", "3.15"]
+ENDS = ["3.8", "3.11", "3.15"]  # the oldest, the usual, the newest
 
 # These have a session of their own.
 OWN = ["test_engines.py", "test_launchers.py", "test_recipes.py"]
+# What a Python between those, or the README's test command, has said already, another need not say again.
+ENOUGH = ["test_demo.py", "test_docs.py", "test_examples.py", "test_install.py"]
 
 # Old releases of the debuggers, the Pythons they can work on, and the tests that concern them. The newest release of
 # each is in the extra "test", and with it in each session "tests".
@@ -49,12 +51,13 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == os.environ.get("AUTOATTACH_TESTED"):
         session.skip("tested already")
-    pytest(session, *session.posargs)
+    once = [] if session.python in ENDS else [f"--ignore={name}" for name in ENOUGH]
+    pytest(session, *(session.posargs or once))
 
 
 @nox.session(python=ENDS)
 def more(session: nox.Session) -> None:
-    """The commands, and what else stands by itself (tests/conftest.py), on the oldest Python, the newest, and two."""
+    """The commands, and what else stands by itself (tests/conftest.py), on the oldest Python, the usual and the newest."""
     session.install(".[test]")
     pytest(session, "-m", "more and not slow", *(f"--ignore={name}" for name in OWN), *session.posargs)
 
@@ -78,8 +81,9 @@ def old(session: nox.Session, debugger: str, files: "list[str]") -> None:
 def launchers(session: nox.Session) -> None:
     """The launchers, with the real programs. `-- --launchers-table ../docs/launchers.rst` writes what is seen."""
     session.install(".[test,launchers,recipes]")
-    files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
-    files.append("test_later.py::test_gevent")
+    files = ["test_launchers.py", "test_later.py::test_gevent"]
+    if session.python in ENDS:
+        files += ["test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
     pytest(session, "-m", "not slow", *files, *session.posargs)
 
 
@@ -128,7 +132,7 @@ def pytest(session: nox.Session, *arguments: str) -> None:
     debugger, misses the time that its own code allows. What passes then is named, to be looked into.
     """
     session.chdir("tests")
-    command = ["python", "-m", "pytest", "-q", "-n", "4", *arguments]
+    command = ["python", "-m", "pytest", "-q", "-n", "6", *arguments]
     try:
         session.run(*command)
     except nox.command.CommandFailed:
