@@ -57,7 +57,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=ENDS)
 def more(session: nox.Session) -> None:
-    """The commands, and what else stands by itself (tests/conftest.py), on the oldest Python, the usual and the newest."""
+    """The commands, and what else stands by itself (tests/conftest.py)."""
     session.install(".[test]")
     pytest(session, "-m", "more and not slow", *(f"--ignore={name}" for name in OWN), *session.posargs)
 
