@@ -121,7 +121,7 @@ class Running:
 
     def start(self) -> None:
         python, *arguments = map(self.fill, self.launcher.command)
-        env: dict[str, Any] = {name: self.fill(str(value)) for name, value in self.env.items()}
+        env: dict[str, Any] = {n: self.fill(str(value)) for n, value in self.env.items() if value is not None}
         if self.launcher.env_in_files:
             env = {name: env[name] for name in (*self.launcher.env, "LAUNCHER_TEST", "HOME")}
         self.program = Program(self.folder, *arguments, python=python, **env)
