@@ -14,7 +14,7 @@ nox.options.sessions = ["lint", "types", "tests", "more", "old", "launchers", "e
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
-ENDS = ["3.8", "3.11", "3.15"]  # the oldest, the usual, the newest
+ENDS = ["3.8", "3.15"]  # the oldest and the newest
 
 # These have a session of their own.
 OWN = ["test_engines.py", "test_launchers.py", "test_recipes.py"]
@@ -24,9 +24,9 @@ ENOUGH = ["test_demo.py", "test_docs.py", "test_examples.py", "test_install.py"]
 # Old releases of the debuggers, the Pythons they can work on, and the tests that concern them. The newest release of
 # each is in the extra "test", and with it in each session "tests".
 OLD = [
-    ("debugpy==1.6.0", ["3.8", "3.10"], ["test_debugpy.py", "test_paths.py"]),
+    ("debugpy==1.6.0", ["3.10"], ["test_debugpy.py", "test_paths.py"]),
     ("pydevd-pycharm>=203,<204", ["3.8"], ["test_pycharm.py", "test_paths.py"]),
-    ("pydevd-pycharm==251.25410.159", ["3.8", "3.12"], ["test_pycharm.py", "test_paths.py"]),
+    ("pydevd-pycharm==251.25410.159", ["3.12"], ["test_pycharm.py", "test_paths.py"]),
 ]
 
 
@@ -77,13 +77,12 @@ def old(session: nox.Session, debugger: str, files: "list[str]") -> None:
     pytest(session, "-m", "not slow", *files, *session.posargs)
 
 
-@nox.session(python=["3.11", "3.13"])
+@nox.session(python="3.11")
 def launchers(session: nox.Session) -> None:
     """The launchers, with the real programs. `-- --launchers-table ../docs/launchers.rst` writes what is seen."""
     session.install(".[test,launchers,recipes]")
-    files = ["test_launchers.py", "test_later.py::test_gevent"]
-    if session.python in ENDS:
-        files += ["test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
+    files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
+    files.append("test_later.py::test_gevent")
     pytest(session, "-m", "not slow", *files, *session.posargs)
 
 
