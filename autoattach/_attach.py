@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from autoattach._session import Session
     from autoattach._settings import Settings
 
+# Those whose own timeouts `_timeouts` knows: for others it need not be imported
+SERVERS = ("gunicorn", "celery", "dask", "uwsgi", "uvicorn")
 PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be letting go of it
 CARRIED_WAIT = 10.0  # seconds that a child waits for the IDE to attach to it
 
@@ -170,13 +172,14 @@ def perform(answer: Lead | Join, settings: Settings, process: Process, patience:
         join(answer, settings, process)
     else:
         _open(answer, settings, process, patience)
-    from autoattach._timeouts import what_ends
+    if not process.started and any(name in part for part in process.command[:8] for name in SERVERS):
+        from autoattach._timeouts import what_ends
 
-    ending = "" if process.started else what_ends(process.command, settings.hints)
-    if ending:  # of a server's first process: its workers are forks, or have other command lines
-        from autoattach._notices import say
+        ending = what_ends(process.command, settings.hints)
+        if ending:  # of a server's first process: its workers are forks, or have other command lines
+            from autoattach._notices import say
 
-        say(ending)
+            say(ending)
 
 
 def _open(answer: Lead, settings: Settings, process: Process, patience: float) -> None:

@@ -6,7 +6,6 @@ import os
 import time
 
 from autoattach import _records
-from autoattach._announce import announce
 from autoattach._door import Door
 from autoattach._loading import Loader
 from autoattach._member import Follower
@@ -57,7 +56,10 @@ def listen(
             say(f"warning: whoever reaches {where} can run code as this user; DEBUGGER_HOST=127.0.0.1 keeps it here")
         loader.tell_children(session)
         _records.write(session, process.pid, held=lead.wait > 0, role=follow.role)
-        announce(session, settings.endpoints)
+        if settings.endpoints:
+            from autoattach._announce import announce
+
+            announce(session, settings.endpoints)
         reach = REACH if loopback and in_container() else ""
         follower = follow(loader, session)
         if lead.debugger == "ptvsd" and settings.subprocess and hasattr(os, "register_at_fork"):

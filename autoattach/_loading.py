@@ -11,7 +11,6 @@ from autoattach import _channel, _records, debuggers
 from autoattach._errors import AttachError, DebuggerError
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
-from autoattach._modules import make_room
 from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
@@ -145,6 +144,8 @@ class Loader:
             ) from None
         _records.update(held=False)
         if task.early:
+            from autoattach._modules import make_room
+
             make_room(modules, self.process.command)
         return attached is not False or self.over
 

@@ -6,7 +6,6 @@ import os
 import time
 
 from autoattach import _channel, _records, _uwsgi
-from autoattach._connect import connect
 from autoattach._door import Door
 from autoattach._errors import AttachError, SessionGone
 from autoattach._link import Link
@@ -70,6 +69,8 @@ def follow(answer: Join, settings: Settings, process: Process) -> None:
     session = answer.session
     loader = Loader(session.debugger, settings, process)
     loader.tell_children(session)
+    from autoattach._connect import connect  # here, for few connect
+
     try:
         sock = connect(
             session.host, session.port, time.monotonic() + ATTEMPT, greets_as_dap, "the IDE", lambda error: None

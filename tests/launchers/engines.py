@@ -5,7 +5,7 @@ Heavy, so that they have a table, an extra and a session of their own: `test_eng
 
 from __future__ import annotations
 
-from launchers.launcher import RUNS, Launcher, client, runs_by_itself
+from launchers.launcher import CHANCE, RUNS, Launcher, client, runs_by_itself
 
 SLOT = "PyCharm: the script has the slot."
 # The same for the workers alone, in the words of the engine
@@ -222,7 +222,7 @@ ENGINES = [
     ray("Ray task, runtime_env", TASK, FOR_WORKERS, env_in_files=True),
     ray("Ray task, DEBUGGER_ONLY", TASK, only="default_worker.py"),
     ray("Ray actor, runtime_env", ACTOR, FOR_WORKERS, env_in_files=True),
-    celery("celery -c 2 over Redis", "a", "-c", "2", workers=2),
+    celery("celery -c 2 over Redis", "a", "-c", "2", workers=2, pycharm=CHANCE),
     celery("two celery -c 1 over Redis", "a b", "-c", "1", workers=2),
 ]
 # The script is debugged, and all that comes of it. PyCharm has the script then, as Dask's row above shows.
