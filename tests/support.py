@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -34,11 +36,22 @@ def needs(debugger: str) -> Any:
     return pytest.mark.skipif(not has(debugger), reason=f"{debugger} is not there, or cannot work on this Python")
 
 
+# Below those that systems give to outgoing connections, and other ones for each of pytest-xdist's workers: a port that is
+# free as a test chooses it is not taken by another before its program listens.
+_ports = itertools.count(random.randrange(1800))
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    first = 12000 + 2000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10)
+    for number in _ports:
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", first + number % 1800))
+            except OSError:
+                continue
+            return int(sock.getsockname()[1])
+    raise AssertionError
 
 
 def environment(**variables: object) -> dict[str, str]:
