@@ -3,8 +3,6 @@
 The calls below are for code that decides by itself. Nothing is imported before the first of them.
 """
 
-from __future__ import annotations
-
 __version__ = "0.1.0"
 __all__ = [
     "AddressError",
@@ -31,19 +29,19 @@ if TYPE_CHECKING:
 
 
 def attach(
-    ide: str | None = None,
-    host: str | None = None,
-    port: int | str | None = None,
-    wait: float | str | None = None,
+    ide: "str | None" = None,
+    host: "str | None" = None,
+    port: "int | str | None" = None,
+    wait: "float | str | None" = None,
     *,
-    mode: str | None = None,
-    path_mappings: Mapping[str, str] | None = None,
-    subprocess: bool | None = None,
-    only: Sequence[str] | None = None,
-    skip: Sequence[str] | None = None,
-    log: str | None = None,
-    verbose: bool | None = None,
-) -> Session:
+    mode: "str | None" = None,
+    path_mappings: "Mapping[str, str] | None" = None,
+    subprocess: "bool | None" = None,
+    only: "Sequence[str] | None" = None,
+    skip: "Sequence[str] | None" = None,
+    log: "str | None" = None,
+    verbose: "bool | None" = None,
+) -> "Session":
     """Attach a debugger to this process now.
 
     What is not given is as the environment has it: each argument stands for one of the variables.
@@ -100,7 +98,7 @@ def is_client_connected() -> bool:
     return _calls.is_client_connected()
 
 
-def wait_for_client(timeout: float | None = None) -> bool:
+def wait_for_client(timeout: "float | None" = None) -> bool:
     """Wait until an IDE is attached to this process and has set its breakpoints.
 
     :param timeout: Seconds; None waits without limit.
@@ -112,7 +110,7 @@ def wait_for_client(timeout: float | None = None) -> bool:
     return _calls.wait_for_client(timeout)
 
 
-def attach_vscode(configure: Callable[[str, int], object], call_immediately: bool = False) -> None:
+def attach_vscode(configure: "Callable[[str, int], object]", call_immediately: bool = False) -> None:
     """Call ``configure(host, port)`` where START_DEBUGGER is set, and wait until VS Code has attached.
 
     :param configure: Has ptvsd or debugpy listen, as in ``lambda host, port: debugpy.listen((host, port))``.
@@ -123,7 +121,7 @@ def attach_vscode(configure: Callable[[str, int], object], call_immediately: boo
     _recipes.attach_vscode(configure, call_immediately)
 
 
-def attach_pycharm(configure: Callable[[str, int], object], call_immediately: bool = False) -> None:
+def attach_pycharm(configure: "Callable[[str, int], object]", call_immediately: bool = False) -> None:
     """Call ``configure(host, port)`` where START_DEBUGGER is set and PyCharm's debug server is there.
 
     :param configure: Connects, as in ``lambda host, port: pydevd_pycharm.settrace(host, port=port, suspend=False)``.

@@ -1,7 +1,5 @@
 """A process that is to be attached to later: nothing is listened on, and nothing loaded, before its moment comes."""
 
-from __future__ import annotations
-
 import _thread
 import os
 import time
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from autoattach._settings import Settings
 
 
-def arm(answer: Arm, settings: Settings) -> None:
+def arm(answer: "Arm", settings: "Settings") -> None:
     """Have each of the words do its part when its moment comes. Forks are armed as well, and children by themselves."""
     armed = Armed(settings)
     _settings.armed.extend(answer.words)
@@ -49,7 +47,7 @@ def arm(answer: Arm, settings: Settings) -> None:
 class Armed:
     """What the words share: the way in, which is that of start-up."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings") -> None:
         self.settings = settings
         self._pid = os.getpid()
         self._main = _thread.get_ident()
@@ -70,7 +68,7 @@ class Armed:
         loader = _loading.current()
         return loader is not None and not loader.over and loader.is_client_connected()
 
-    def attach(self, wait: float | None, for_what: str, redials: bool = True) -> bool:
+    def attach(self, wait: "float | None", for_what: str, redials: bool = True) -> bool:
         """Attach as at the start, and wait up to `wait` seconds, or as at the start. Whether an IDE is there then.
 
         A failure is said. Raises KeyboardInterrupt, at Ctrl-C, and nothing else.
@@ -85,7 +83,7 @@ class Armed:
             say(f"{type(error).__name__}: {error}; running on without a debugger")
         return False
 
-    def _attach(self, wait: float | None, for_what: str, redials: bool) -> bool:
+    def _attach(self, wait: "float | None", for_what: str, redials: bool) -> bool:
         from autoattach._threads import import_threading
 
         import_threading(self._main)

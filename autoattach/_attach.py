@@ -1,7 +1,5 @@
 """perform(): the only place with an effect on the process."""
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -24,7 +22,7 @@ PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be le
 CARRIED_WAIT = 10.0  # seconds that a child waits for the IDE to attach to it
 
 
-def start(settings: Settings, process: Process) -> Arm | None:
+def start(settings: "Settings", process: Process) -> "Arm | None":
     """What happens when Python starts with START_DEBUGGER. An `Arm` is for the caller to see to."""
     inherited = handed_down(settings, process)
     if inherited is not None:  # DEBUGGER_STRICT is not for children
@@ -43,7 +41,7 @@ def start(settings: Settings, process: Process) -> Arm | None:
     return None
 
 
-def handed_down(settings: Settings, process: Process) -> Session | None:
+def handed_down(settings: "Settings", process: Process) -> "Session | None":
     """The session that this process was started in, if that may still be there."""
     if not settings.session:
         return None
@@ -55,7 +53,7 @@ def handed_down(settings: Settings, process: Process) -> Session | None:
     return session
 
 
-def enter(settings: Settings, process: Process, inherited: Session | None) -> Skip | Arm | None:
+def enter(settings: "Settings", process: Process, inherited: "Session | None") -> "Skip | Arm | None":
     """Gather, plan, perform: open a session, or join one; what is returned says why this process is rather left alone,
     be it until later (never where it has `started`).
 
@@ -110,7 +108,7 @@ def _has_bundle() -> bool:
     return os.path.basename(own) == BUNDLE or any(os.path.isdir(os.path.join(entry, BUNDLE)) for entry in sys.path)
 
 
-def gather(process: Process) -> Installed:
+def gather(process: Process) -> "Installed":
     """What is installed, and whether a file switches us off."""
     folders = [process.prefix] if os.name == "nt" else [process.prefix, "/etc"]
     for folder in folders:
@@ -120,7 +118,7 @@ def gather(process: Process) -> Installed:
     return debuggers.installed()
 
 
-def skip(settings: Settings, answer: Skip) -> None:
+def skip(settings: "Settings", answer: Skip) -> None:
     """Do not attach: say why, as far as somebody must or wants to know it."""
     from autoattach import _records
 
@@ -147,7 +145,7 @@ def skip(settings: Settings, answer: Skip) -> None:
         say(f"not attached: {answer.reason}")
 
 
-def fail(settings: Settings, error: AttachError) -> None:
+def fail(settings: "Settings", error: AttachError) -> None:
     """Say what went wrong; the program runs on, or ends here with DEBUGGER_STRICT."""
     from autoattach._notices import say
 
@@ -158,7 +156,7 @@ def fail(settings: Settings, error: AttachError) -> None:
     os._exit(1)  # SystemExit out of a start-up hook would be a fatal error of 25 lines
 
 
-def perform(answer: Lead | Join, settings: Settings, process: Process, patience: float = 0.0) -> None:
+def perform(answer: "Lead | Join", settings: "Settings", process: Process, patience: float = 0.0) -> None:
     """Do it, trying a taken port for `patience` seconds.
 
     Raises `AttachError` where that cannot be done; then nothing is left of it.
@@ -182,7 +180,7 @@ def perform(answer: Lead | Join, settings: Settings, process: Process, patience:
             say(ending)
 
 
-def _open(answer: Lead, settings: Settings, process: Process, patience: float) -> None:
+def _open(answer: Lead, settings: "Settings", process: Process, patience: float) -> None:
     sys.audit("autoattach.attach", answer.debugger, answer.mode, answer.host, answer.ports)
     if answer.mode == "listen":
         from autoattach._leader import listen

@@ -1,7 +1,5 @@
 """run(): the one way in from every start-up hook."""
 
-from __future__ import annotations
-
 import os
 
 _ran = False

@@ -1,7 +1,5 @@
 """What can go wrong. Each error says what happened and, in `advice`, what to type next."""
 
-from __future__ import annotations
-
 
 class AttachError(Exception):
     """A session could not be opened. `str()` is the one line that a user reads."""
@@ -37,7 +35,7 @@ class AddressError(AttachError):
 class PortTaken(AddressError):
     """Somebody else listens on the port; `port` is None where it was one of a range."""
 
-    def __init__(self, what: str, advice: str = "", port: int | None = None) -> None:
+    def __init__(self, what: str, advice: str = "", port: "int | None" = None) -> None:
         super().__init__(what, advice)
         self.port = port
 

@@ -3,8 +3,6 @@
 No `re` and no `fnmatch`: this runs in every Python that starts with START_DEBUGGER set.
 """
 
-from __future__ import annotations
-
 CARRIED = "the debugger of its parent carries it"
 
 # Never attached to, whatever the patterns say: what a debugger or Python itself starts to help it. Matched against
@@ -85,7 +83,7 @@ TOOLS = (
 )
 
 
-def what_runs(command: tuple[str, ...]) -> str:
+def what_runs(command: "tuple[str, ...]") -> str:
     """What a Python command line runs: a script's path (with a slash in it), `-m MODULE`, `-c CODE` or `-`."""
     arguments = iter(command[1:])
     for argument in arguments:
@@ -106,7 +104,7 @@ def what_runs(command: tuple[str, ...]) -> str:
     return "-"
 
 
-def matches(pattern: str, command: tuple[str, ...]) -> bool:
+def matches(pattern: str, command: "tuple[str, ...]") -> bool:
     """Whether a user's pattern matches a command line: the whole of it, one argument, or the last part of its path."""
     if glob(pattern, " ".join(command)):
         return True

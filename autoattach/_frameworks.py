@@ -1,7 +1,5 @@
 """START_DEBUGGER=request: applications of the frameworks we know attach when a request asks, without an edit."""
 
-from __future__ import annotations
-
 from autoattach._imports import when_imported
 
 TYPE_CHECKING = False
@@ -20,13 +18,13 @@ FRAMEWORKS = (
 )
 
 
-def arm(armed: Armed) -> None:
+def arm(armed: "Armed") -> None:
     """From now on each of them is wrapped as it is imported. `OnRequest`, around one by hand, comes first."""
     for name, owner, method, kind in FRAMEWORKS:
         when_imported(name, _change(_wrap_wsgi if kind == "wsgi" else _wrap_asgi, owner, method, armed))
 
 
-def _change(wrap: Callable[[Any, str, Any, Armed], None], owner: str, method: str, armed: Armed) -> Change:
+def _change(wrap: "Callable[[Any, str, Any, Armed], None]", owner: str, method: str, armed: "Armed") -> "Change":
     def change(module: object) -> None:
         found = getattr(module, owner, None)
         if hasattr(found, method):
@@ -35,37 +33,37 @@ def _change(wrap: Callable[[Any, str, Any, Armed], None], owner: str, method: st
     return change
 
 
-def _wrap_wsgi(owner: Any, method: str, answer: Any, armed: Armed) -> None:
+def _wrap_wsgi(owner: "Any", method: str, answer: "Any", armed: "Armed") -> None:
     from autoattach.wsgi import OnRequest
 
     wrap = OnRequest.of(armed.settings)
 
-    def wsgi_app(app: Any, environ: Any, start_response: Any) -> Any:
+    def wsgi_app(app: "Any", environ: "Any", start_response: "Any") -> "Any":
         own = answer.__get__(app)
         return (wrap(own) if armed.is_on() else own)(environ, start_response)
 
     _put(owner, method, wsgi_app, answer)
 
 
-def _wrap_asgi(owner: Any, method: str, answer: Any, armed: Armed) -> None:
+def _wrap_asgi(owner: "Any", method: str, answer: "Any", armed: "Armed") -> None:
     from autoattach.asgi import OnRequest
 
     wrap = OnRequest.of(armed.settings)
 
-    async def asgi_app(app: Any, scope: Any, receive: Any, send: Any) -> Any:
+    async def asgi_app(app: "Any", scope: "Any", receive: "Any", send: "Any") -> "Any":
         own = answer.__get__(app)
         return await (wrap(own) if armed.is_on() and not _is_wrapped_within(app) else own)(scope, receive, send)
 
     _put(owner, method, asgi_app, answer)
 
 
-def _is_wrapped_within(app: Any) -> bool:
+def _is_wrapped_within(app: "Any") -> bool:
     """By `app.add_middleware(OnRequest)`: its arguments are the ones to go by."""
     added = (getattr(middleware, "cls", None) for middleware in getattr(app, "user_middleware", ()))
     return any(getattr(one, "__module__", "") == "autoattach.asgi" for one in added)
 
 
-def _put(owner: Any, method: str, ours: Any, theirs: Any) -> None:
+def _put(owner: "Any", method: str, ours: "Any", theirs: "Any") -> None:
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(ours, name, getattr(theirs, name, None))
     ours.__wrapped__ = theirs

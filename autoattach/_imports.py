@@ -1,7 +1,5 @@
 """Something to be done to a module as soon as it is imported, without importing it."""
 
-from __future__ import annotations
-
 import sys
 
 TYPE_CHECKING = False
@@ -11,10 +9,10 @@ if TYPE_CHECKING:
 
     Change = Callable[[ModuleType], object]
 
-_wanted: dict[str, list[Change]] = {}
+_wanted: "dict[str, list[Change]]" = {}
 
 
-def when_imported(name: str, change: Change) -> None:
+def when_imported(name: str, change: "Change") -> None:
     """Have `change(module)`, which must not raise, called once the module is there: now, if it is already."""
     module = sys.modules.get(name)
     if module is not None and not getattr(module.__spec__, "_initializing", False):
@@ -25,7 +23,7 @@ def when_imported(name: str, change: Change) -> None:
         sys.meta_path.insert(0, _finder)
 
 
-def forget(name: str, change: Change) -> None:
+def forget(name: str, change: "Change") -> None:
     """Have it called no more, where it has not been."""
     changes = _wanted.get(name, [])
     if change in changes:
@@ -39,7 +37,7 @@ def forget(name: str, change: Change) -> None:
 class Finder:
     """Lets the others find the module, and has us told when it has been run. It goes when nothing is waited for."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         """`importlib.abc.MetaPathFinder.find_spec`."""
         if name not in _wanted:
             return None
@@ -51,13 +49,13 @@ class Finder:
                 return spec
         return None
 
-    def _listen(self, name: str, loader: Any) -> None:
+    def _listen(self, name: str, loader: "Any") -> None:
         """Only the loader's own object is changed, for this one module, and as it was again before that is run."""
         run = getattr(loader, "exec_module", None)
         if run is None or isinstance(loader, type) or "exec_module" in getattr(loader, "__dict__", {"exec_module": 0}):
             return
 
-        def exec_module(module: ModuleType) -> None:
+        def exec_module(module: "ModuleType") -> None:
             if module.__name__ != name:
                 return run(module)  # type: ignore[no-any-return]
             loader.__dict__.pop("exec_module", None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autoattach._process import Process
     from autoattach._settings import Settings
     from autoattach._watcher import Watcher
+    from autoattach.debuggers._debugger import Debugger, Task
 
 BLOCKED = 2.0  # seconds after which a main thread that runs no Python code counts as blocked in a call
 
@@ -117,7 +118,7 @@ class Loader:
         return _thread.get_ident() == self._main
 
     def load(self, session: Session, held: bool, until: float = 0.0, **sockets: Any) -> bool:
-        """There is an IDE: load the debugger, and hand it the sockets (see `debuggers.Task`).
+        """There is an IDE: load the debugger, and hand it the sockets (see `Task`).
 
         False where the IDE has not set its breakpoints by the end of the hold. Raises `AttachError`.
         """
@@ -149,7 +150,7 @@ class Loader:
             make_room(modules, self.process.command)
         return attached is not False or self.over
 
-    def _attach(self, debugger: debuggers.Debugger, task: debuggers.Task) -> bool:
+    def _attach(self, debugger: Debugger, task: Task) -> bool:
         """In this thread or, where a call came from another one, in the main thread for a debugger that wants that."""
         if not (task.held and debugger.main_thread_only) or self.in_main_thread():
             return debugger.attach(task)
@@ -171,8 +172,10 @@ class Loader:
         debugger.take_thread()
         return bool(outcome[0])
 
-    def _task(self, session: Session, held: bool, until: float, **sockets: Any) -> debuggers.Task:
-        return debuggers.Task(
+    def _task(self, session: Session, held: bool, until: float, **sockets: Any) -> Task:
+        from autoattach.debuggers._debugger import Task
+
+        return Task(
             **{"listener": None, "visitors": [], "members": [], "entrance": None, **sockets},
             session=session,
             until=until,

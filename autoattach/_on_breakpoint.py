@@ -1,7 +1,5 @@
 """START_DEBUGGER=breakpoint: attached at the first `breakpoint()`, which the IDE then shows."""
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -10,7 +8,7 @@ if TYPE_CHECKING:
     from autoattach._armed import Armed
 
 
-def arm(armed: Armed) -> None:
+def arm(armed: "Armed") -> None:
     """From now on `breakpoint()` is ours. A hook that the program sets itself takes its place."""
     before = sys.breakpointhook
     tried: list[int] = []  # the processes that have waited for an IDE

@@ -1,7 +1,5 @@
 """START_DEBUGGER=signal: attached when a signal comes. What the program does at that signal, it goes on to do."""
 
-from __future__ import annotations
-
 from autoattach._imports import when_imported
 
 TYPE_CHECKING = False
@@ -11,10 +9,10 @@ if TYPE_CHECKING:
 
     from autoattach._armed import Armed
 
-_signal: Any = __import__("_signal")  # `signal` would import `enum`
+_signal: "Any" = __import__("_signal")  # `signal` would import `enum`
 
 
-def arm(armed: Armed, name: str) -> None:
+def arm(armed: "Armed", name: str) -> None:
     """From now on the signal attaches, instead of what it does by default; `name` as in `USR1`."""
     handler = Handler(armed, getattr(_signal, f"SIG{name}"))
     when_imported("signal", handler.share)
@@ -28,13 +26,13 @@ class Handler:
     builds, is done for any handler. (A handler that is set without Python, by a library in C, takes the place of ours.)
     """
 
-    def __init__(self, armed: Armed, number: int) -> None:
+    def __init__(self, armed: "Armed", number: int) -> None:
         self._armed = armed
         self._number = number
         self._programs: Any = _signal.getsignal(number)
         _signal.signal(number, self._handle)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: "FrameType | None") -> None:
         if self._armed.is_on():
             from autoattach._notices import say
             from autoattach._threads import refuse_gevent, start_thread
@@ -51,11 +49,11 @@ class Handler:
         if not self._armed.is_client_connected():
             self._armed.attach(0.0, "a signal")
 
-    def share(self, module: Any) -> None:
+    def share(self, module: "Any") -> None:
         """In the module `signal`: what the program sets for this signal is ours to call."""
         set_handler, get_handler = module.signal, module.getsignal
 
-        def signal(signalnum: Any, handler: Any) -> Any:
+        def signal(signalnum: "Any", handler: "Any") -> "Any":
             if signalnum != self._number:
                 return set_handler(signalnum, handler)
             if not callable(handler) and handler not in (_signal.SIG_DFL, _signal.SIG_IGN):
@@ -64,7 +62,7 @@ class Handler:
             before, self._programs = getsignal(signalnum), handler
             return before
 
-        def getsignal(signalnum: Any) -> Any:
+        def getsignal(signalnum: "Any") -> "Any":
             if signalnum != self._number:
                 return get_handler(signalnum)
             # As the module has them, its own names for SIG_DFL and SIG_IGN

@@ -3,8 +3,6 @@
 Both are lists of small named checks and have no effect. `autoattach doctor` runs the same.
 """
 
-from __future__ import annotations
-
 from autoattach._errors import AttachError, DebuggerError, SettingError
 from autoattach._exclusions import CARRIED, FORK_SERVER, HELPERS, TOOLS, glob, matches, what_runs
 from autoattach._settings import FOREVER, Frozen
@@ -28,19 +26,19 @@ class Skip(Frozen):
 
     __slots__ = ("reason", "error", "carried", "loud")
     reason: str
-    error: AttachError | None
+    error: "AttachError | None"
     carried: bool
     """A debugger in the parent has rewritten the command line, and is about to debug this process by itself."""
     loud: bool
     """Said to everybody: a user would wonder."""
 
     @classmethod
-    def because(cls, reason: str, loud: bool = False) -> Skip:
+    def because(cls, reason: str, loud: bool = False) -> "Skip":
         """It is not to be attached to, and that is as it should be."""
         return cls(reason=reason, error=None, carried=reason == CARRIED, loud=loud)
 
     @classmethod
-    def failed(cls, error: AttachError) -> Skip:
+    def failed(cls, error: AttachError) -> "Skip":
         """It should be attached to, and cannot be."""
         return cls(reason=str(error), error=error, carried=False, loud=False)
 
@@ -53,15 +51,15 @@ class Lead(Frozen):
     ide: str
     mode: str
     host: str
-    ports: Ports
+    ports: "Ports"
     wait: float
     """Seconds that the program may be held."""
     why: str
     """Why this debugger, to be said after its name, where there was a choice; else empty."""
-    again: Session | None
+    again: "Session | None"
     """The session of this tree that is opened again, on its port and with its id, by a new image or a child; or whose
     slot this process is the heir of."""
-    role: Role | None
+    role: "Role | None"
     """What this process does with PyCharm's one slot; None with other debuggers."""
     redials: bool
     """Where nobody listens, who listens there later is called in the background."""
@@ -71,7 +69,7 @@ class Arm(Frozen):
     """Attach later, when what the words say comes to pass; until then nothing is listened on, and nothing loaded."""
 
     __slots__ = ("words", "lead")
-    words: tuple[str, ...]
+    words: "tuple[str, ...]"
     """As in `Settings.words`."""
     lead: Lead
     """What would be opened now. It is planned anew then."""
@@ -81,7 +79,7 @@ class Join(Frozen):
     """Become a member of a session that another process leads."""
 
     __slots__ = ("session", "stranger")
-    session: Session
+    session: "Session"
     stranger: bool
     """It was found by its port: another tree's, of the same user."""
 
@@ -92,7 +90,7 @@ class Known(Frozen):
     __slots__ = ("name", "ide", "modes", "extra", "installed", "unsupported")
     name: str
     ide: str
-    modes: tuple[str, ...]
+    modes: "tuple[str, ...]"
     """What it can do, first what it does by nature."""
     extra: str
     """`pip install autoattach[EXTRA]` brings it."""
@@ -105,14 +103,14 @@ class Installed(Frozen):
     """What is there: the debuggers, and the file that switches everything off."""
 
     __slots__ = ("debuggers", "disabled", "lack")
-    debuggers: tuple[Known, ...]
+    debuggers: "tuple[Known, ...]"
     disabled: str
     """The path of the `autoattach.disabled` that was found, or an empty string."""
-    lack: DebuggerError | None
+    lack: "DebuggerError | None"
     """What to say where no debugger can be had, if there is a bundle that has none for this Python."""
 
 
-def gate(settings: Settings, process: Process) -> Skip | None:
+def gate(settings: "Settings", process: "Process") -> "Skip | None":
     """Turn away what is never attached to, cheaply: nothing is opened, looked for or imported.
 
     None where the process may go on to `plan()`.
@@ -124,28 +122,28 @@ def gate(settings: Settings, process: Process) -> Skip | None:
     return None
 
 
-def excluded(settings: Settings, process: Process) -> bool:
+def excluded(settings: "Settings", process: "Process") -> bool:
     """Whether a process, as far as its command line goes, is one that is never attached to."""
     return any(check(settings, process) for check in (_helper, _pattern, _tool))
 
 
-def _off(settings: Settings, process: Process) -> str | None:
+def _off(settings: "Settings", process: "Process") -> "str | None":
     return None if settings.on else "START_DEBUGGER is off"
 
 
-def _ignored(settings: Settings, process: Process) -> str | None:
+def _ignored(settings: "Settings", process: "Process") -> "str | None":
     return "python -I and -E ignore the environment" if process.ignores_environment else None
 
 
-def _other_user(settings: Settings, process: Process) -> str | None:
+def _other_user(settings: "Settings", process: "Process") -> "str | None":
     return "it runs with another user's rights (setuid)" if process.other_user else None
 
 
-def _subinterpreter(settings: Settings, process: Process) -> str | None:
+def _subinterpreter(settings: "Settings", process: "Process") -> "str | None":
     return "it is a sub-interpreter" if process.subinterpreter else None
 
 
-def _helper(settings: Settings, process: Process) -> str | None:
+def _helper(settings: "Settings", process: "Process") -> "str | None":
     runs = what_runs(process.command)
     for pattern, what in HELPERS:
         if glob(pattern, runs):
@@ -153,13 +151,13 @@ def _helper(settings: Settings, process: Process) -> str | None:
     return None
 
 
-def _debugged(settings: Settings, process: Process) -> str | None:
+def _debugged(settings: "Settings", process: "Process") -> "str | None":
     if process.debugger:
         return f"{process.debugger} is at work in it already"
     return "debugpy's launcher debugs it already" if settings.debugged and settings.session is None else None
 
 
-def _pattern(settings: Settings, process: Process) -> str | None:
+def _pattern(settings: "Settings", process: "Process") -> "str | None":
     for pattern in settings.skip:
         if matches(pattern, process.command):
             return f"DEBUGGER_SKIP: {pattern}"
@@ -168,7 +166,7 @@ def _pattern(settings: Settings, process: Process) -> str | None:
     return None
 
 
-def _tool(settings: Settings, process: Process) -> str | None:
+def _tool(settings: "Settings", process: "Process") -> "str | None":
     if settings.only:  # one of them matches, or we would not be here
         return None
     if settings.completing:
@@ -186,8 +184,8 @@ IN_A_CALL = (_other_user, _subinterpreter, _debugged, _pattern)
 
 
 def plan(
-    settings: Settings, process: Process, installed: Installed, session: Session | None, stranger: bool = False
-) -> Lead | Join | Arm | Skip:
+    settings: "Settings", process: "Process", installed: Installed, session: "Session | None", stranger: bool = False
+) -> "Lead | Join | Arm | Skip":
     """Decide. Total: whatever is passed in, one of the answers comes out.
 
     `session` is the one that this process was started in or, with `stranger`, one that was found on the port.
@@ -215,7 +213,7 @@ def plan(
         return Skip.failed(error)
 
 
-def _fits(settings: Settings, session: Session) -> bool:
+def _fits(settings: "Settings", session: "Session") -> bool:
     """Whether it is what is asked for: a child may have been given another port, or another IDE."""
     if session.mode == "failed":
         return True
@@ -227,8 +225,8 @@ def _fits(settings: Settings, session: Session) -> bool:
 
 
 def _join(
-    settings: Settings, process: Process, installed: Installed, session: Session, stranger: bool
-) -> Join | Skip | None:
+    settings: "Settings", process: "Process", installed: Installed, session: "Session", stranger: bool
+) -> "Join | Skip | None":
     """None where the process is to lead a session of its own."""
     if session.mode == "failed":
         return None if session.pid == process.pid else Skip.because(f"pid {session.pid} could not attach, and said why")
@@ -252,7 +250,7 @@ def _join(
     return Join(session=session, stranger=stranger)
 
 
-def _lead(settings: Settings, process: Process, installed: Installed, session: Session | None) -> Lead:
+def _lead(settings: "Settings", process: "Process", installed: Installed, session: "Session | None") -> Lead:
     known, why = choose(settings, installed)
     if known.unsupported:
         raise DebuggerError(known.unsupported, f"pip install autoattach[{_other_extra(known)}]")
@@ -295,12 +293,12 @@ def _lead(settings: Settings, process: Process, installed: Installed, session: S
     )
 
 
-def default_wait(settings: Settings, process: Process) -> float:
+def default_wait(settings: "Settings", process: "Process") -> float:
     """The seconds that the program may be held."""
     return settings.wait if settings.wait is not None else FOREVER if process.terminal else UNATTENDED_WAIT
 
 
-def choose(settings: Settings, installed: Installed) -> tuple[Known, str]:
+def choose(settings: "Settings", installed: Installed) -> "tuple[Known, str]":
     """Which debugger, and why where there was a choice. Raises `DebuggerError` where none can be had."""
     there = [known for known in installed.debuggers if known.installed]
     named = [known for known in installed.debuggers if known.name == settings.ide]
@@ -343,5 +341,5 @@ def _other_extra(known: Known) -> str:
     return "vscode" if known.ide == "vscode" else "pycharm"
 
 
-def _port_text(ports: Ports) -> str:
+def _port_text(ports: "Ports") -> str:
     return str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"

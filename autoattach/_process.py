@@ -1,7 +1,5 @@
 """Facts about this process, gathered cheaply: no file but the system's own record of the command line, no socket."""
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -23,7 +21,7 @@ class Process(Frozen):
         "tracer", "started",
     )  # fmt: skip
     pid: int
-    command: tuple[str, ...]
+    command: "tuple[str, ...]"
     """The whole command line, the interpreter and its options included, as the user typed it."""
     ignores_environment: bool
     """`python -I` or `-E`."""
@@ -42,7 +40,7 @@ class Process(Frozen):
     """The program has begun, and asks for a debugger by a call; else Python is about to start it."""
 
     @classmethod
-    def current(cls, started: bool = False) -> Process:
+    def current(cls, started: bool = False) -> "Process":
         """This process, now."""
         tracer = sys.gettrace()
         return cls(
@@ -59,7 +57,7 @@ class Process(Frozen):
         )
 
 
-def command_line() -> tuple[str, ...]:
+def command_line() -> "tuple[str, ...]":
     """The whole command line. Before Python 3.10 only the system knows it: `sys.argv` lacks the module of `-m`."""
     original = getattr(sys, "orig_argv", None)
     if original:
@@ -71,7 +69,7 @@ def command_line() -> tuple[str, ...]:
         return (sys.executable or "python", *getattr(sys, "argv", ()))
 
 
-def brief(command: Sequence[str]) -> str:
+def brief(command: "Sequence[str]") -> str:
     """A command line for a message: the program by its name alone, and of the rest what still fits; it is the end of a
     path by which a user knows the script."""
     text = " ".join([*map(os.path.basename, command[:1]), *command[1:]])
@@ -97,7 +95,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def image(pid: int | None = None) -> str:
+def image(pid: "int | None" = None) -> str:
     """What tells a process from a later one with the same id, and from what it ran before an exec: when it started, and
     where its stack is. Empty where the system does not tell, `ended` for a zombie. (Linux)"""
     try:

@@ -4,8 +4,6 @@ Each value is data and never evaluated. A bad one becomes a `SettingError` in `S
 never raises and `autoattach doctor` can show all of them at once.
 """
 
-from __future__ import annotations
-
 from autoattach._errors import SettingError
 
 TYPE_CHECKING = False
@@ -43,21 +41,21 @@ HINTS = (
 
 FOREVER = float("inf")
 
-armed: list[str] = []  # the words of START_DEBUGGER that this process waits for, whatever the environment says by now
+armed: "list[str]" = []  # the words of START_DEBUGGER that this process waits for, whatever the environment says by now
 
 
 class Frozen:
     """A plain value: its fields are its slots, set once. (`dataclasses` and `typing` cost 10 ms at start-up.)"""
 
-    __slots__: tuple[str, ...] = ()
+    __slots__: "tuple[str, ...]" = ()
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, **fields: "Any") -> None:
         for name in self.__slots__:
             object.__setattr__(self, name, fields.pop(name))
         if fields:
             raise TypeError(f"{type(self).__name__} has no {', '.join(fields)}")
 
-    def replace(self, **fields: Any) -> Any:
+    def replace(self, **fields: "Any") -> "Any":
         """A copy with some fields changed."""
         return type(self)(**{**{name: getattr(self, name) for name in self.__slots__}, **fields})
 
@@ -84,7 +82,7 @@ def _start(value: str) -> bool:
     return True
 
 
-def _later(value: str) -> tuple[str, ...]:
+def _later(value: str) -> "tuple[str, ...]":
     """The words that say when, a signal as `signal:USR1`; none where that is at the start."""
     words, others = [], []
     for word in _patterns(value.lower()):
@@ -114,11 +112,11 @@ def _flag(value: str) -> bool:
     return value.lower() not in OFF
 
 
-def _text(value: str) -> str | None:
+def _text(value: str) -> "str | None":
     return value or None
 
 
-def _host(value: str) -> str | None:
+def _host(value: str) -> "str | None":
     if value.startswith("[") and value.endswith("]"):  # [::1], as in a URL
         value = value[1:-1]
     if any(c.isspace() or c in "/@" for c in value):
@@ -126,7 +124,7 @@ def _host(value: str) -> str | None:
     return value or None
 
 
-def _ports(value: str) -> Ports | None:
+def _ports(value: str) -> "Ports | None":
     if not value or "://" in value:  # Kubernetes sets tcp://10.0.0.1:9000 for a service that is called "debugger"
         return None
     allowed = "a port from 0 to 65535, or a range such as 9000-9010"
@@ -140,7 +138,7 @@ def _ports(value: str) -> Ports | None:
     return ports
 
 
-def _wait(value: str) -> float | None:
+def _wait(value: str) -> "float | None":
     if not value:
         return None
     if value.lower() == "forever":
@@ -154,8 +152,8 @@ def _wait(value: str) -> float | None:
     return seconds
 
 
-def _choice(*words: str) -> Callable[[str], str | None]:
-    def parse(value: str) -> str | None:
+def _choice(*words: str) -> "Callable[[str], str | None]":
+    def parse(value: str) -> "str | None":
         word = value.lower().replace("_", "-")
         if word and word not in words:
             raise ValueError(" or ".join([", ".join(words[:-1]), words[-1]]))
@@ -164,11 +162,11 @@ def _choice(*words: str) -> Callable[[str], str | None]:
     return parse
 
 
-def _patterns(value: str) -> tuple[str, ...]:
+def _patterns(value: str) -> "tuple[str, ...]":
     return tuple(pattern.strip() for pattern in value.split(",") if pattern.strip())
 
 
-def _mappings(value: str) -> tuple[tuple[str, str], ...]:
+def _mappings(value: str) -> "tuple[tuple[str, str], ...]":
     pairs = []
     for pair in _patterns(value):
         local, equals, remote = pair.partition("=")
@@ -184,11 +182,11 @@ class Variable(Frozen):
     __slots__ = ("name", "field", "parse", "meaning")
     name: str
     field: str
-    parse: Callable[[str], Any]
+    parse: "Callable[[str], Any]"
     meaning: str
 
 
-def _table() -> Iterator[Variable]:
+def _table() -> "Iterator[Variable]":
     ide = _choice("vscode", "pycharm", "debugpy", "ptvsd", "pydevd-pycharm")
     for name, field, parse, meaning in (
         (
@@ -232,43 +230,43 @@ class Settings(Frozen):
         "hints", "words", "given", "problems",
     )  # fmt: skip
     on: bool
-    ide: str | None
-    host: str | None
-    ports: Ports | None
-    mode: str | None
-    wait: float | None
-    only: tuple[str, ...]
-    skip: tuple[str, ...]
+    ide: "str | None"
+    host: "str | None"
+    ports: "Ports | None"
+    mode: "str | None"
+    wait: "float | None"
+    only: "tuple[str, ...]"
+    skip: "tuple[str, ...]"
     subprocess: bool
-    path_mappings: tuple[tuple[str, str], ...]
+    path_mappings: "tuple[tuple[str, str], ...]"
     strict: bool
-    log: str | None
+    log: "str | None"
     verbose: bool
-    token: str | None
-    session: str | None
+    token: "str | None"
+    session: "str | None"
     """The session that the parent handed down, as `_session.Session.from_text` reads it."""
-    lent: str | None
+    lent: "str | None"
     """Folders with debuggers for a Python that has none, separated as those of the path are."""
     awaited: bool
     """`autoattach run` wants to know whether it attaches and, where it does not, why."""
-    terminal_ide: str | None
+    terminal_ide: "str | None"
     """`vscode` or `pycharm` where the terminal belongs to one."""
-    endpoints: str | None
+    endpoints: "str | None"
     """The file in which VS Code looks for an endpoint to attach to."""
     completing: bool
     """A shell asks for the completion of a command, on each press of a key."""
     debugged: bool
     """debugpy's launcher says that it debugs this process."""
-    hints: Mapping[str, str]
+    hints: "Mapping[str, str]"
     """What the environment tells launchers and reloaders of the user's code (`HINTS`)."""
-    words: tuple[str, ...]
+    words: "tuple[str, ...]"
     """When to attach, of `LATER`, a signal as `signal:USR1`; empty where that is at the start."""
-    given: tuple[tuple[str, str], ...]
+    given: "tuple[tuple[str, str], ...]"
     """Variables that a call's arguments stand for: children are told."""
-    problems: tuple[SettingError, ...]
+    problems: "tuple[SettingError, ...]"
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environ(cls, environ: "Mapping[str, str]") -> "Settings":
         """Parse a mapping such as `os.environ`. Never raises: see `problems`."""
         fields: dict[str, Any] = {}
         problems = []
@@ -296,7 +294,7 @@ class Settings(Frozen):
         )
 
 
-def _bad(problems: list[SettingError]) -> bool:
+def _bad(problems: "list[SettingError]") -> bool:
     return any(problem.name == "START_DEBUGGER" for problem in problems)
 
 
@@ -309,7 +307,7 @@ def _asks_for_completion(name: str) -> bool:
     )
 
 
-def _terminal_ide(environ: Mapping[str, str]) -> str | None:
+def _terminal_ide(environ: "Mapping[str, str]") -> "str | None":
     if environ.get("TERMINAL_EMULATOR") == "JetBrains-JediTerm" or environ.get("PYCHARM_HOSTED"):
         return "pycharm"
     if environ.get("TERM_PROGRAM") == "vscode" or any(name.startswith("VSCODE_") for name in environ):

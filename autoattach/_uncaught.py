@@ -4,8 +4,6 @@ By then it has been reported, as ever: whoever is told of it by the program's ow
 hold, and no hook is in the way of another. Its traceback keeps the frames with all that is in them.
 """
 
-from __future__ import annotations
-
 import _thread
 import atexit
 import os
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from autoattach._armed import Armed
 
 
-def arm(armed: Armed) -> None:
+def arm(armed: "Armed") -> None:
     """From now on the main thread, `threading`'s and asyncio's event loops tell of what nobody has caught."""
     uncaught = Uncaught(armed)
     atexit.register(uncaught.in_main)
@@ -32,7 +30,7 @@ def arm(armed: Armed) -> None:
 class Uncaught:
     """The process is held for one exception, with whatever else fails meanwhile."""
 
-    def __init__(self, armed: Armed) -> None:
+    def __init__(self, armed: "Armed") -> None:
         self._armed = armed
         self._turn = _thread.allocate_lock()
         self._held = 0  # the process that has been
@@ -55,16 +53,16 @@ class Uncaught:
             return
         self._report(error)
 
-    def watch_threads(self, threading: Any) -> None:
+    def watch_threads(self, threading: "Any") -> None:
         """In the module `threading`."""
         # What reports a thread's exception, by `threading.excepthook` or the program's own in its place (3.8 to 3.15)
         make: Any = getattr(threading, "_make_invoke_excepthook", None)
         shutdown: Any = getattr(threading, "_shutdown", None)
 
-        def make_invoke_excepthook() -> Any:
+        def make_invoke_excepthook() -> "Any":
             invoke = make()
 
-            def invoke_excepthook(thread: Any) -> None:
+            def invoke_excepthook(thread: "Any") -> None:
                 try:
                     invoke(thread)
                 finally:
@@ -82,11 +80,11 @@ class Uncaught:
         if shutdown is not None:
             threading._shutdown = shut_down
 
-    def watch_loops(self, base_events: Any) -> None:
+    def watch_loops(self, base_events: "Any") -> None:
         """In the module `asyncio.base_events`."""
         call = base_events.BaseEventLoop.call_exception_handler
 
-        def call_exception_handler(loop: Any, context: Any) -> None:
+        def call_exception_handler(loop: "Any", context: "Any") -> None:
             try:
                 call(loop, context)
             finally:
@@ -95,7 +93,7 @@ class Uncaught:
         call_exception_handler.__doc__ = call.__doc__
         base_events.BaseEventLoop.call_exception_handler = call_exception_handler
 
-    def _report(self, error: BaseException | None) -> None:
+    def _report(self, error: "BaseException | None") -> None:
         if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():
             return
         try:

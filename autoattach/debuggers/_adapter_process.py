@@ -13,7 +13,7 @@ from autoattach.debuggers import find
 if TYPE_CHECKING:
     import subprocess
 
-    from autoattach.debuggers import Task
+    from autoattach.debuggers._debugger import Task
 
 HELPER = 20.0  # seconds that the adapter may take to come up, on a machine that is busy
 

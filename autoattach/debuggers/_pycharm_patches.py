@@ -18,7 +18,7 @@ from autoattach.debuggers import _pydevd as common
 if TYPE_CHECKING:
     from types import FrameType
 
-    from autoattach.debuggers import Task
+    from autoattach.debuggers._debugger import Task
 
 CHANGED = ("_thread", "sys", "threading", "traceback")  # modules of the standard library that pydevd puts things into
 # What Python runs before, and in order to run, the program

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
 from autoattach import _uwsgi
-from autoattach.debuggers import Debugger, _paths_dap
+from autoattach.debuggers import _paths_dap
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
+from autoattach.debuggers._debugger import Debugger
 
 if TYPE_CHECKING:
     import socket
 
     from autoattach._ledger import Ledger
-    from autoattach.debuggers import Task
+    from autoattach.debuggers._debugger import Task
 
 CHILD_WAIT = 10.0  # seconds that a forked child waits for the client to attach to it
 

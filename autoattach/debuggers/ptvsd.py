@@ -13,13 +13,14 @@ from autoattach import _records, _uwsgi
 from autoattach._door import Door
 from autoattach._network import PEEK, greets_as_dap, identity
 from autoattach._settings import FOREVER
-from autoattach.debuggers import Debugger, _paths_dap, find
+from autoattach.debuggers import _paths_dap, find
 from autoattach.debuggers import _pydevd as common
+from autoattach.debuggers._debugger import Debugger
 
 if TYPE_CHECKING:
     import socket
 
-    from autoattach.debuggers import Task
+    from autoattach.debuggers._debugger import Task
 
 SETTLE = 5.0  # seconds that pydevd may take to work through what the client has sent
 

@@ -17,8 +17,8 @@ from autoattach._ledger import Ledger
 from autoattach._notices import say
 from autoattach._roles import supervises
 from autoattach._settings import RELOADED, SESSION
-from autoattach.debuggers import Debugger
 from autoattach.debuggers import _pydevd as common
+from autoattach.debuggers._debugger import Debugger
 from autoattach.debuggers._pycharm_patches import (
     Instead,
     apply_patches,
@@ -31,7 +31,7 @@ from autoattach.debuggers._pycharm_patches import (
 )
 
 if TYPE_CHECKING:
-    from autoattach.debuggers import Task
+    from autoattach.debuggers._debugger import Task
 
 # What tells of a child that is about to be started, with its environment as the last argument
 STARTS = ("subprocess.Popen", "os.posix_spawn", "os.spawn")
