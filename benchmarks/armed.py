@@ -6,67 +6,54 @@ import os
 from pathlib import Path
 
 from benchmarks.environments import OURS, Environments
-from benchmarks.idle import CALLS, SLEEPING, _memory
-from benchmarks.programs import FIRST_LINE, Program, difference, interleave
+from benchmarks.idle import SLEEPING
+from benchmarks.loops import LOOPS, program
+from benchmarks.programs import (
+    FIRST_LINE,
+    NO_VALGRIND,
+    Program,
+    can_count_instructions,
+    count_instructions,
+    difference,
+    interleave,
+    ratio,
+)
 from benchmarks.report import Report
 
 WORDS = ("exception", "signal", "breakpoint", "request")
-
-# Each makes what Python audits: a hook of ours there would be met at every one.
-IO = """\
-import os, socket, tempfile, time
-
-left, right = socket.socketpair()
-name = os.path.join(tempfile.mkdtemp(dir="."), "file")
-
-def work():
-    for number in range(100):
-        with open(name, "w") as file:
-            file.write("x" * 1000)
-        with open(name) as file:
-            file.read()
-        os.listdir(os.path.dirname(name))
-        left.send(b"x" * 100)
-        right.recv(100)
-        os.stat(name)
-
-def best():
-    times = []
-    for _ in range(25):
-        began = time.thread_time()
-        work()
-        times.append(time.thread_time() - began)
-    return min(times)
-
-print(best(), flush=True)
-os.unlink(name)
-os.rmdir(os.path.dirname(name))
-"""
 
 
 def measure(report: Report, environments: Environments, folder: Path) -> None:
     """Start, memory and speed."""
     python = environments.python("debugpy", OURS)
-    programs = {"first": FIRST_LINE, "sleeping": SLEEPING, "calls": CALLS, "io": IO}
-    for name, text in programs.items():
-        (folder / f"armed_{name}.py").write_text(text)
     words = [word for word in WORDS if word != "signal" or os.name != "nt"]
     variants: dict[str, dict[str, object]] = {"unarmed": {}}
     variants.update({word: {"START_DEBUGGER": word, "DEBUGGER_PORT": 0} for word in words})
 
-    def each(program: str, rounds: int, take) -> dict[str, list[float]]:  # type: ignore[no-untyped-def]
+    def each(text: str, rounds: int, take) -> dict[str, list[float]]:  # type: ignore[no-untyped-def]
+        file = folder / "armed.py"
+        file.write_text(text)
+
         def run(name: str) -> float:
-            with Program(python, folder / f"armed_{program}.py", folder=folder, **variants[name]) as process:
+            with Program(python, file, folder=folder, **variants[name]) as process:
                 return float(take(process))
 
         return interleave(report.rounds(rounds), {name: lambda name=name: run(name) for name in variants})  # type: ignore[misc]
+
+    def instructions(text: str) -> dict[str, float]:
+        file = folder / "counted.py"
+        file.write_text(text)
+        return {
+            name: min(count_instructions(python, file, folder=folder, **env) for _ in range(report.rounds(5)))
+            for name, env in variants.items()
+        }
 
     def first_line(process: Program) -> float:
         process.wait()
         return process.first_line_after()
 
     report.heading("Armed: from exec to the program's first line")
-    times = each("first", 40, first_line)
+    times = each(FIRST_LINE, 200, first_line)
     for name in variants:
         report.row(name, times[name], "ms")
     for word in words:
@@ -76,10 +63,10 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
 
         def memory(process: Program) -> float:
             process.wait_for_output()
-            return _memory(process.process.pid, "Rss")
+            return process.memory("Rss")
 
         report.heading("Armed: memory (RSS)")
-        sizes = each("sleeping", 10, memory)
+        sizes = each(SLEEPING, 20, memory)
         for name in variants:
             report.row(name, sizes[name], "MB")
         for word in words:
@@ -92,11 +79,20 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
         process.wait()
         return float(process.stdout)
 
-    for program, what in (("calls", "100 000 calls of a Python function"), ("io", "files and sockets")):
-        report.heading(f"Armed: {what}")
-        loops = each(program, 30, speed)
+    for loop in LOOPS:
+        report.heading(f"Armed: {loop}")
+        seconds = each(program(loop, turns=10), 200, speed)
         for name in variants:
-            report.row(name, loops[name], "ms", f"x {min(loops[name]) / min(loops['unarmed']):.3f}")
+            report.row(name, seconds[name], "ms", f"x {ratio(seconds[name], seconds['unarmed']):.3f}")
         for word in words:
-            rate = min(loops[word]) / min(loops["unarmed"])
-            report.bar(f"armed, {word}: {what}, to unarmed (the least of all runs)", rate, 1.01)
+            report.bar(f"armed, {word}: {loop}, to unarmed", ratio(seconds[word], seconds["unarmed"]), 1.01)
+        if not can_count_instructions():
+            report.leave_out(f"armed: {loop}, instructions", NO_VALGRIND)
+            continue
+        # What each turn costs more than none: less the start
+        few, many = instructions(program(loop, turns=1)), instructions(program(loop, turns=4))
+        turns = {name: many[name] - few[name] for name in variants}
+        for name in variants:
+            report.row(f"three turns, {name}", [turns[name]], "M")
+        for word in words:
+            report.bar(f"armed, {word}: {loop}, instructions to unarmed", turns[word] / turns["unarmed"], 1.01)

@@ -5,33 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.environments import OURS, Environments
+from benchmarks.loops import CALLS, program
 from benchmarks.programs import FIRST_LINE, HOST, Program, difference, free_port, interleave, ratio
 from benchmarks.report import Report
 
 SLEEPING = FIRST_LINE + "import sys; sys.stdin.read()\n"
-
-# Its own time, not the machine's, and the best of many short ones: what else runs disturbs few of them.
-CALLS = """\
-import time
-
-def add(a, b):
-    return a + b
-
-def work():
-    total = 0
-    for number in range(100_000):
-        total = add(total, number)
-
-def best():
-    times = []
-    for _ in range(25):
-        began = time.thread_time()
-        work()
-        times.append(time.thread_time() - began)
-    return min(times)
-
-print(best(), flush=True)
-"""
 
 
 def measure(report: Report, environments: Environments, folder: Path) -> None:
@@ -40,14 +18,14 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
     first, sleeping, calls = folder / "first.py", folder / "sleeping.py", folder / "calls.py"
     first.write_text(FIRST_LINE)
     sleeping.write_text(SLEEPING)
-    calls.write_text(CALLS)
+    calls.write_text(program(CALLS))
 
-    def variants(program: Path) -> dict[str, tuple[list[object], dict[str, object]]]:
+    def variants(file: Path) -> dict[str, tuple[list[object], dict[str, object]]]:
         listen = f"{HOST}:{free_port()}"
         return {
-            "bare": ([plain, program], {}),
-            OURS: ([ours, program], {"START_DEBUGGER": 1, "DEBUGGER_WAIT": 0, "DEBUGGER_PORT": 0}),
-            "debugpy --listen": ([plain, "-m", "debugpy", "--listen", listen, program], {}),
+            "bare": ([plain, file], {}),
+            OURS: ([ours, file], {"START_DEBUGGER": 1, "DEBUGGER_WAIT": 0, "DEBUGGER_PORT": 0}),
+            "debugpy --listen": ([plain, "-m", "debugpy", "--listen", listen, file], {}),
         }
 
     names = list(variants(first))
@@ -57,9 +35,9 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
 
     def start(name: str) -> float:
         command, env = variants(first)[name]
-        with Program(*command, folder=folder, **env) as program:
-            program.wait()
-            return program.first_line_after()
+        with Program(*command, folder=folder, **env) as process:
+            process.wait()
+            return process.first_line_after()
 
     report.heading("On, nobody there: from exec to the program's first line")
     times = each(start, 40)
@@ -72,9 +50,9 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
 
         def memory(name: str, kind: str = kind) -> float:
             command, env = variants(sleeping)[name]
-            with Program(*command, folder=folder, **env) as program:
-                program.wait_for_output()
-                return _memory(program.process.pid, kind)
+            with Program(*command, folder=folder, **env) as process:
+                process.wait_for_output()
+                return process.memory(kind)
 
         if not Path("/proc/self/smaps_rollup").exists():
             report.leave_out("idle: memory", "only Linux tells")
@@ -87,20 +65,13 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
 
     def speed(name: str) -> float:
         command, env = variants(calls)[name]
-        with Program(*command, folder=folder, **env) as program:
-            program.wait()
-            return float(program.stdout)
+        with Program(*command, folder=folder, **env) as process:
+            process.wait()
+            return float(process.stdout)
 
-    report.heading("On, nobody there: 100 000 calls of a Python function")
+    report.heading(f"On, nobody there: {CALLS}")
     loops = each(speed, 30)
     for name in names:
         note = f"x {min(loops[name]) / min(loops['bare']):.2f}"
         report.row(name, loops[name], "ms", note)
     report.bar("idle: a call-heavy loop to bare (the least of all runs)", min(loops[OURS]) / min(loops["bare"]), 1.02)
-
-
-def _memory(pid: int, kind: str) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(f"{kind}:"):
-            return int(line.split()[1]) * 1024.0
-    raise RuntimeError(f"/proc/{pid}/smaps_rollup has no {kind}")

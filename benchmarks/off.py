@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 from benchmarks.environments import OURS, Environments, Missing
-from benchmarks.programs import LIMIT, Program, difference, environment, interleave
+from benchmarks.programs import (
+    NO_VALGRIND,
+    Program,
+    can_count_instructions,
+    count_instructions,
+    difference,
+    interleave,
+)
 from benchmarks.report import Report
 
 PEERS = ("coverage", "setuptools", "manhole", "hunter")
@@ -56,13 +60,12 @@ def _modules(python: str, folder: Path) -> set[str]:
 
 
 def _instructions(report: Report, pythons: dict[str, str], folder: Path) -> None:
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        return report.leave_out("off: instructions", "install valgrind to count them")
+    if not can_count_instructions():
+        return report.leave_out("off: instructions", NO_VALGRIND)
     counts: dict[str, list[float]] = {name: [] for name in pythons}
     for number in range(report.rounds(5) + 1):
         for name, python in pythons.items():
-            count = _count(valgrind, python, folder)
+            count = count_instructions(python, "-c", "pass", folder=folder)
             if number:  # the first writes bytecode
                 counts[name].append(count)
     bare = statistics.median(counts["bare"])
@@ -82,7 +85,7 @@ def _instructions(report: Report, pythons: dict[str, str], folder: Path) -> None
     for number in range(report.rounds(5) + 1):
         for name, values in tool.items():
             variables = {} if name == "bare" else {"START_DEBUGGER": 1}
-            count = _count(valgrind, pythons[OURS], folder, "pip", **variables)
+            count = count_instructions(pythons[OURS], "pip", folder=folder, **variables)
             if number:
                 values.append(count)
     report.heading("On, a tool that is never attached to: python pip")
@@ -90,19 +93,3 @@ def _instructions(report: Report, pythons: dict[str, str], folder: Path) -> None
         report.row(f"instructions, {name}", values, "M")
     over = statistics.median(tool["START_DEBUGGER=1"]) - statistics.median(tool["bare"])
     report.bar("off: a tool's way past us to a bare start", over / bare, 0.25, strictly=True)
-
-
-def _count(valgrind: str, python: str, folder: Path, *arguments: str, **variables: object) -> float:
-    done = subprocess.run(
-        [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", python, *(arguments or ("-c", "pass"))],
-        cwd=str(folder),
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=LIMIT,
-    )
-    found = re.search(rb"Collected : (\d+)", done.stderr)
-    if found is None:
-        raise RuntimeError(f"valgrind says: {done.stderr.decode(errors='replace')[-500:]}")
-    return float(found.group(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -89,6 +90,13 @@ class Program:
                 self.check(end)
                 time.sleep(0.001)
 
+    def memory(self, kind: str) -> float:
+        """Bytes of this process now: `Rss` or `Pss`, as Linux tells them."""
+        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith(f"{kind}:"):
+                return int(line.split()[1]) * 1024.0
+        raise RuntimeError(f"/proc/{self.process.pid}/smaps_rollup has no {kind}")
+
     def first_line_after(self) -> float:
         """Seconds from the start of the process to the first line of the program."""
         return (int(self.wait_for_output()) - self.started) / 1e9
@@ -103,6 +111,31 @@ def environment(**variables: object) -> dict[str, str]:
     env["PYTHONHASHSEED"] = "0"  # the same work each time
     env.update({name: str(value) for name, value in variables.items()})
     return env
+
+
+NO_VALGRIND = "install valgrind to count them"
+
+
+def can_count_instructions() -> bool:
+    """Whether valgrind is here."""
+    return shutil.which("valgrind") is not None
+
+
+def count_instructions(*command: object, folder: Path, **variables: object) -> float:
+    """What a whole process executes, by valgrind's count: other work on the machine does not disturb it."""
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *map(str, command)],
+        cwd=str(folder),
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=LIMIT,
+    )
+    found = re.search(rb"Collected : (\d+)", done.stderr)
+    if found is None:
+        raise RuntimeError(f"valgrind says: {done.stderr.decode(errors='replace')[-500:]}")
+    return float(found.group(1))
 
 
 def free_port() -> int:
