@@ -24,7 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Mapping, Sequence
 
-    from autoattach._errors import AddressError, AttachError, DebuggerError, PeerError, SettingError
+    from autoattach._errors import AttachError, DebuggerError, SettingError
+    from autoattach._network_errors import AddressError, PeerError
     from autoattach._session import Session
 
 
@@ -135,7 +136,7 @@ def attach_pycharm(configure: "Callable[[str, int], object]", call_immediately: 
 def __getattr__(name: str) -> object:
     """The classes, imported when they are asked for."""
     if name in __all__:
-        from autoattach import _errors, _session
+        from autoattach import _errors, _network_errors, _session
 
-        return getattr(_session if name == "Session" else _errors, name)
+        return next(getattr(module, name) for module in (_errors, _network_errors, _session) if hasattr(module, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

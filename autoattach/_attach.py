@@ -5,7 +5,7 @@ import os
 import sys
 
 from autoattach import debuggers
-from autoattach._errors import AttachError, PortTaken, SessionGone, SlotTaken
+from autoattach._errors import AttachError
 from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
 from autoattach._settings import BUNDLE
@@ -78,6 +78,8 @@ def enter(settings: "Settings", process: Process, inherited: "Session | None") -
         answer = plan(settings, process, there, session, stranger)
         if isinstance(answer, (Skip, Arm)):
             return answer
+        from autoattach._network_errors import PortTaken, SessionGone, SlotTaken
+
         try:
             perform(answer, settings, process, patience)
             return None

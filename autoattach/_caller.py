@@ -7,11 +7,12 @@ import time
 
 from autoattach import _records, _slot, debuggers
 from autoattach._connect import connect, connect_patiently
-from autoattach._errors import AddressError, AttachError, PeerError, SlotTaken
+from autoattach._errors import AttachError
 from autoattach._handover import ToChild, ToForks, only_in, receive
 from autoattach._leader import CTRL_C, IDES, how_long
 from autoattach._loading import Loader
 from autoattach._network import ATTEMPT, greets_as_dap, greets_as_pydevd, peek, spell
+from autoattach._network_errors import AddressError, PeerError, SlotTaken
 from autoattach._notices import say, say_once
 from autoattach._redial import Redial
 from autoattach._roles import OWN

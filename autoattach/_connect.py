@@ -5,8 +5,9 @@ from __future__ import annotations
 import _socket
 import time
 
-from autoattach._errors import AddressError, AttachError, PeerError
+from autoattach._errors import AttachError
 from autoattach._network import ATTEMPT, peek, ready, resolve, spell
+from autoattach._network_errors import AddressError, PeerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

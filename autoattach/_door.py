@@ -11,9 +11,9 @@ import errno
 import sys
 import time
 
-from autoattach._errors import AddressError, PortTaken
 from autoattach._link import HELLO, HUB, WAIT
 from autoattach._network import Place, holder, peek, ready, resolve, spell
+from autoattach._network_errors import AddressError, PortTaken
 from autoattach._notices import say_once
 
 TYPE_CHECKING = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import _socket
 import time
 
-from autoattach._errors import SessionGone
 from autoattach._network import Place, peek, reachable, ready, resolve, spell
+from autoattach._network_errors import SessionGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ import time
 
 from autoattach import _channel, _records, _uwsgi
 from autoattach._door import Door
-from autoattach._errors import AttachError, SessionGone
+from autoattach._errors import AttachError
 from autoattach._link import Link
 from autoattach._loading import Loader
 from autoattach._network import ATTEMPT, greets_as_dap, spell
+from autoattach._network_errors import SessionGone
 from autoattach._notices import say
 from autoattach._signals import EndingSignals
 from autoattach._watcher import Watcher

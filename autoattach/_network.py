@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from autoattach._errors import AddressError
+from autoattach._network_errors import AddressError
 from autoattach._process import brief
 
 TYPE_CHECKING = False

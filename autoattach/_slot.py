@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 
 from autoattach import _records
-from autoattach._errors import AttachError, SlotTaken
+from autoattach._errors import AttachError
 from autoattach._network import identity, resolve
+from autoattach._network_errors import SlotTaken
 from autoattach._process import alive, brief
 
 TYPE_CHECKING = False

@@ -41,7 +41,7 @@ LAYERS = [
     {"_roles"},
     {"_uwsgi"},
     {"_process", "_session", "_ledger", "_exclusions", "_bundle"},
-    {"_settings", "_notices", "_imports"},
+    {"_settings", "_notices", "_imports", "_network_errors"},
     {"_errors"},
 ]
 
@@ -119,3 +119,14 @@ def test_start_up_is_light() -> None:
     }
     assert armed & heavy == set()
     assert "threading" not in armed
+
+
+@needs("debugpy")
+@pytest.mark.parametrize("word", ["exception", "signal", "breakpoint", "request"])
+def test_arming_is_lighter_still(word: str) -> None:
+    """Before its moment a process has our own modules and no other, none of them about the network or a debugger."""
+    if word == "signal" and sys.platform == "win32":
+        pytest.skip("no such signals there")
+    found = loaded(START_DEBUGGER=word, DEBUGGER_IDE="debugpy") - loaded()
+    assert {name for name in found if name.partition(".")[0] not in ("autoattach", "atexit")} == set()
+    assert not any("network" in name or "door" in name or name.startswith("autoattach.debuggers.") for name in found)

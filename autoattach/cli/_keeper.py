@@ -9,12 +9,13 @@ from typing import Any, Optional
 from autoattach import _records
 from autoattach._attach import gather
 from autoattach._door import Door
-from autoattach._errors import AttachError, HubTaken, PortTaken
+from autoattach._errors import AttachError
 from autoattach._leader import listen
 from autoattach._link import Link
 from autoattach._loading import Loader, current
 from autoattach._member import Follower
 from autoattach._network import spell
+from autoattach._network_errors import HubTaken, PortTaken
 from autoattach._notices import say
 from autoattach._plan import Lead, Skip, plan
 from autoattach._process import Process

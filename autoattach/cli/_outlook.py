@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from autoattach._attach import gather, handed_down
-from autoattach._errors import AttachError, PortTaken
+from autoattach._errors import AttachError
 from autoattach._leader import IDES, how_long
 from autoattach._network import spell
+from autoattach._network_errors import PortTaken
 from autoattach._plan import EXCEPTION_WAIT, Arm, Join, Lead, Skip, gate, plan
 from autoattach._process import Process, alive
 from autoattach._records import find

@@ -9,7 +9,8 @@ import threading
 import time
 from typing import IO, Callable, List, cast
 
-from autoattach._errors import AddressError, AttachError, PortTaken
+from autoattach._errors import AttachError
+from autoattach._network_errors import AddressError, PortTaken
 from autoattach.cli import _relay, _way
 from autoattach.cli._relay import HELLO, VERSION, Relay
 from autoattach.cli._way import Way

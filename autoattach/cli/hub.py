@@ -10,8 +10,9 @@ import sys
 import time
 from typing import Optional
 
-from autoattach._errors import AttachError, HubTaken
+from autoattach._errors import AttachError
 from autoattach._network import spell
+from autoattach._network_errors import HubTaken
 from autoattach._process import Process, alive
 from autoattach._settings import Settings
 from autoattach._signals import EndingSignals

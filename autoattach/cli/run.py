@@ -13,8 +13,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import autoattach
 from autoattach._attach import gather
-from autoattach._errors import AttachError, HubTaken
+from autoattach._errors import AttachError
 from autoattach._loan import MODULES
+from autoattach._network_errors import HubTaken
 from autoattach._notices import say
 from autoattach._plan import Skip, gate, plan
 from autoattach._process import Process

@@ -14,8 +14,9 @@ import sys
 import time
 from typing import List, NoReturn
 
-from autoattach._errors import AddressError, AttachError, PortTaken
+from autoattach._errors import AttachError
 from autoattach._network import holder
+from autoattach._network_errors import AddressError, PortTaken
 from autoattach.cli import _relay, _way
 from autoattach.cli._transport import TICK, Transport
 from autoattach.cli._way import Way

@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from autoattach import _records, _slot
-from autoattach._errors import AttachError, PeerError
+from autoattach._errors import AttachError
 from autoattach._ledger import Ledger
+from autoattach._network_errors import PeerError
 from autoattach._notices import say
 from autoattach._roles import supervises
 from autoattach._settings import RELOADED, SESSION
