@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import importlib.util
 import itertools
 import os
@@ -39,18 +40,27 @@ def needs(debugger: str) -> Any:
 # Below those that systems give to outgoing connections, and other ones for each of pytest-xdist's workers: a port that is
 # free as a test chooses it is not taken by another before its program listens.
 _ports = itertools.count(random.randrange(1800))
+# Another run of the tests on this machine chooses from the same ones: who has the number for UDP has the port.
+_claims: collections.deque[socket.socket] = collections.deque()
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that nobody listens on now, and that no other run of the tests is given for a while."""
     first = 12000 + 2000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10)
     for number in _ports:
+        address = "127.0.0.1", first + number % 1800
+        claim = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as sock:
             try:
-                sock.bind(("127.0.0.1", first + number % 1800))
+                sock.bind(address)
+                claim.bind(address)
             except OSError:
+                claim.close()
                 continue
-            return int(sock.getsockname()[1])
+        _claims.append(claim)
+        if len(_claims) > 64:
+            _claims.popleft().close()
+        return address[1]
     raise AssertionError
 
 
