@@ -17,7 +17,7 @@ PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 ENDS = ["3.8", "3.11", "3.15"]  # the oldest, the usual, the newest
 
 # These have a session of their own.
-OWN = ["test_engines.py", "test_launchers.py", "test_recipes.py"]
+OWN = ["test_docs.py", "test_engines.py", "test_launchers.py", "test_recipes.py", "test_roots.py"]
 
 # Old releases of the debuggers, the Pythons they can work on, and the tests that concern them. The newest release of
 # each is in the extra "test", and with it in each session "tests".
@@ -54,9 +54,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=ENDS)
 def more(session: nox.Session) -> None:
-    """The commands, and what else stands by itself (tests/conftest.py)."""
+    """The commands, and what else stands by itself (tests/conftest.py); and what is slow: installers, ways to fork."""
     session.install(".[test]")
-    pytest(session, "-m", "more and not slow", *(f"--ignore={name}" for name in OWN), *session.posargs)
+    pytest(session, "-m", "more or slow", *(f"--ignore={name}" for name in OWN), *session.posargs)
 
 
 @nox.session
