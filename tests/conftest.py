@@ -37,6 +37,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.more)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that has failed shows what its programs have written."""
+    report = (yield).get_result()  # type: ignore[misc, attr-defined, unused-ignore]
+    if call.when == "setup":
+        Program.started.clear()
+    elif call.when == "call" and report.failed:
+        for program in Program.started:
+            status = program.process.poll()
+            state = "runs" if status is None else f"ended with status {status}"
+            report.sections.append((f"pid {program.pid} ({program.process.args}) {state}", program.dump()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What the user's processes leave for each other to find is left in a folder that pytest clears away."""

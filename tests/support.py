@@ -15,7 +15,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar
 
 import pytest
 
@@ -80,6 +80,9 @@ def environment(**variables: object) -> dict[str, str]:
 class Program:
     """A process that is run for a test. Its output goes to files, so that it never blocks on a pipe."""
 
+    started: ClassVar[list[Program]] = []
+    """Those of this test: where it fails, it shows what each has written (conftest.py)."""
+
     def __init__(
         self, folder: Path, *arguments: object, stdin: str | None = None, python: str | None = None, **env: object
     ):
@@ -97,6 +100,7 @@ class Program:
                 stderr=err,
                 start_new_session=True,
             )
+        self.started.append(self)
         if stdin is not None:
             assert self.process.stdin is not None
             self.process.stdin.write(stdin.encode())

@@ -117,10 +117,11 @@ def stop_of(ide: Ide, program: Program) -> Stop:
 
 
 @EACH
-def test_attach_detach_and_again(call: Run, ide: Play, debugger: str) -> None:
+def test_attach_detach_and_again(call: Run, ide: Play, debugger: str, tmp_path: Path) -> None:
     """attach() holds until the breakpoints are set, and says where; a second call returns the same session. After
-    detach() the program runs at its own speed, in each thread, and attach() works again. Nothing stays behind."""
-    program = call(AGAIN, DEBUGGER_IDE=debugger)
+    detach() the program runs at its own speed, in each thread, and attach() works again, logs included. Nothing stays
+    behind."""
+    program = call(AGAIN, DEBUGGER_IDE=debugger, DEBUGGER_LOG=tmp_path / "logs")
     running = ide(debugger)
     for turn in range(3):
         stop = stop_of(running, program)
@@ -139,6 +140,7 @@ def test_attach_detach_and_again(call: Run, ide: Play, debugger: str) -> None:
         # As fast as before but for what a busy machine does; traced it would be 4 to 200 times slower.
         assert [float(ratio) < 2 for ratio in slower.split()[1:]] == [True, True], program.stdout
     assert program.others == ""
+    assert os.listdir(tmp_path / "logs")
 
 
 @EACH

@@ -77,10 +77,10 @@ def _import(task: Task) -> Any:
     common.declare_plugins("debugpy", "_vendored", "pydevd")
     with _no_child():
         import debugpy
-
-        if task.log:
-            debugpy.log_to(task.log)
         from debugpy.server import api
+
+        if task.log and not getattr(api.ensure_logging, "ensured", False):  # else it logs since an earlier session
+            debugpy.log_to(task.log)
 
     note()
     return api
