@@ -46,8 +46,10 @@ def attach_as(settings: Settings) -> Session:
         if before is not None and before.dialer is not None:
             before.dialer.stop()
         owner = bearer()
-        if before is not None and before.over and before.debugger == owner:  # what detach() has left behind
-            process = process.replace(debugger="")
+        if before is not None and before.over:
+            before.ledger.undo()  # another thread may be at it: the adapter has just gone
+            if before.debugger == owner:  # what detach() has left behind
+                process = process.replace(debugger="")
         if owner and not process.debugger:
             if settings.ide not in (None, owner, {"pydevd-pycharm": "pycharm"}.get(owner, "vscode")):
                 raise DebuggerError(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
+
+
+UNDONE = 5.0  # seconds that one thread waits for what another takes back; a debugger takes half a second to stop
+_undoing = _thread.RLock()
 
 
 class Ledger:
@@ -46,13 +51,21 @@ class Ledger:
         self.enter(f"${name}", lambda: put(before) if os.environ.get(name) == value else None)
 
     def undo(self) -> None:
-        """Take everything back. One undo that fails does not keep the others from running."""
-        while self._entries:
-            _, undo = self._entries.pop()
-            try:
-                undo()
-            except Exception:
-                pass
+        """Take everything back. One undo that fails does not keep the others from running.
+
+        What another thread is taking back is waited for: until then a debugger cannot be loaded again.
+        """
+        alone = _undoing.acquire(timeout=UNDONE)  # not for ever: a fork may have it from a thread that it has not
+        try:
+            while self._entries:
+                _, undo = self._entries.pop()
+                try:
+                    undo()
+                except Exception:
+                    pass
+        finally:
+            if alone:
+                _undoing.release()
 
     def __iter__(self) -> Any:
         return iter([what for what, _ in self._entries])
