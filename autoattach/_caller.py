@@ -139,6 +139,8 @@ class Caller:
             say(f"{self.who} has come at {self.where}")
 
         self.loader.load_behind(load)
+        for sock in arrived:  # where that could not even begin
+            sock.close()
 
     def _find(self, lost: Place | None) -> Place | None:
         return Redial(*self._address, self.loader.process)

@@ -270,6 +270,8 @@ class Loader:
             hidden_thread(self._main, hurry)
             done.acquire()
         except BaseException as error:  # no threads left, for one: in this thread it would be a traceback
+            if over.locked():
+                over.release()
             self.give_up(error)
 
     def give_up(self, error: BaseException) -> None:

@@ -126,6 +126,9 @@ class Follower:
     def _serve(self, place: Place, arrived: Any) -> None:
         if isinstance(place, Door):
             self.loader.load_behind(lambda: self.lead(place, arrived, held=False))
+            for visitor in arrived:  # where that could not even begin
+                visitor.close()
+            place.close()
         else:
             place.close()
             self.loader.load_behind(lambda: self.enter(arrived, held=False))

@@ -248,10 +248,10 @@ def _patch(task: Task, parent: int) -> None:
         # The parent's connection, left open here, would keep the adapter waiting for a parent that has ended.
         reader = common.global_debugger().reader
         os.close(reader.sock.detach())
-        timer = threading.Thread(target=common.let_go, args=(CHILD_WAIT,), daemon=True)
-        common.hide(timer)
-        timer.start()
         try:
+            timer = threading.Thread(target=common.let_go, args=(CHILD_WAIT,), daemon=True)
+            common.hide(timer)
+            timer.start()
             settrace_forked(*args, **kwargs)
             task.followed()
         except BaseException:

@@ -178,7 +178,10 @@ class Session:
             self.burying, self.attached = True, False
             undertaker = threading.Thread(target=self._bury, name="autoattach", daemon=True)
             common.hide(undertaker)
-            undertaker.start()
+            try:
+                undertaker.start()
+            except RuntimeError:  # no threads left
+                self._bury()
 
     def _ends_itself(self) -> bool:
         """pydevd has seen the program end, and hangs up."""
