@@ -138,9 +138,7 @@ class Caller:
                 raise
             say(f"{self.who} has come at {self.where}")
 
-        self.loader.load_behind(load)
-        for sock in arrived:  # where that could not even begin
-            sock.close()
+        self.loader.load_behind(load, arrived)
 
     def _find(self, lost: Place | None) -> Place | None:
         return Redial(*self._address, self.loader.process)

@@ -40,10 +40,11 @@ def test_no_threads_are_left(run: Callable[..., Program], tmp_path: Path, port: 
         tmp_path,
         "app.py",
         """
-        import os, resource, time
+        import _thread, os, resource, time
         pages = int(open("/proc/self/statm").read().split()[0])
-        size = pages * resource.getpagesize() + (1 << 20)
+        size = pages * resource.getpagesize() + (32 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        _thread.stack_size(64 << 20)
         print("started", flush=True)
         while not os.path.exists("go"):
             time.sleep(0.02)
