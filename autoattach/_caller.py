@@ -139,7 +139,7 @@ class Caller:
                 raise
             say(f"{self.who} has come at {self.where}")
 
-        self.loader.load_behind(load)
+        self.loader.load_behind(load, arrived)
 
     def _find(self, lost: Place | None) -> Place | None:
         return Redial(*self._address, self.loader.process)

@@ -19,7 +19,7 @@ from autoattach._threads import gevent_has_threads, import_threading, refuse_gev
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, Sequence
 
     from autoattach._process import Process
     from autoattach._settings import Settings
@@ -122,6 +122,8 @@ class Loader:
 
         False where the IDE has not set its breakpoints by the end of the hold. Raises `AttachError`.
         """
+        from autoattach._modules import StandardFirst, found, make_room
+
         if not held:
             refuse_gevent()
         warn_of_coverage(self.debugger, self.process)
@@ -136,18 +138,20 @@ class Loader:
         self._keep_file_names()
         try:
             self._loaded = True
-            attached = self._attach(debuggers.load(self.debugger), task)
+            if task.early:
+                attached = debuggers.load(self.debugger).attach(task)
+            else:
+                with StandardFirst():
+                    attached = self._attach(debuggers.load(self.debugger), task)
         except AttachError:
             raise
         except BaseException as error:  # also SystemExit, which some releases raise
             raise DebuggerError(
                 f"{self.debugger} failed ({type(error).__name__}: {error})", f"try another release of {self.debugger}"
             ) from None
+        finally:
+            make_room(set(sys.modules) - modules if task.early else found, self.process.command)
         _records.update(held=False)
-        if task.early:
-            from autoattach._modules import make_room
-
-            make_room(modules, self.process.command)
         return attached is not False or self.over
 
     def _attach(self, debugger: Debugger, task: Task) -> bool:
@@ -158,9 +162,12 @@ class Loader:
 
         outcome: list[Any] = []
 
+        from autoattach._modules import StandardFirst
+
         def attach() -> None:
             try:
-                outcome.append(debugger.attach(task))
+                with StandardFirst():
+                    outcome.append(debugger.attach(task))
             except BaseException as error:
                 outcome.append(error)
 
@@ -229,8 +236,12 @@ class Loader:
             self._main, look_after
         )  # it imports, and would be stopped in that, with the others waiting for it
 
-    def load_behind(self, load: Callable[[], object]) -> None:
-        """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded."""
+    def load_behind(self, load: Callable[[], object], open_ends: Sequence[Any]) -> None:
+        """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded.
+
+        Where that cannot even begin, `open_ends` are closed. Afterwards a bare thread calls nothing that is Python: the
+        debugger would take it for a thread of the program's.
+        """
         done, over = _thread.allocate_lock(), _thread.allocate_lock()
         done.acquire()
         over.acquire()
@@ -255,16 +266,19 @@ class Loader:
         try:
             if gevent_has_threads():
                 load()  # raises
-            from autoattach._outside import hidden_thread
+            from autoattach._modules import StandardFirst
 
-            import_threading(self._main)
+            with StandardFirst():
+                from autoattach._outside import hidden_thread
+
+                import_threading(self._main)
+                debugger = debuggers.load(self.debugger)
+                if debugger.main_thread_only:
+                    from autoattach._pending import call_in_main_thread, done_in_main_thread
             # Not in the thread that we are in: the debugger is about to know that, and stops it with the others; and
             # who is stopped in an import keeps the others waiting for its lock.
             hidden_thread(self._main, afterwards)
-            debugger = debuggers.load(self.debugger)
             if debugger.main_thread_only:
-                from autoattach._pending import call_in_main_thread, done_in_main_thread
-
                 if done_in_main_thread(lambda: without_interrupts(hurry), BLOCKED):
                     return
                 call_in_main_thread(debugger.take_thread)
@@ -273,6 +287,10 @@ class Loader:
             hidden_thread(self._main, hurry)
             done.acquire()
         except BaseException as error:  # no threads left, for one: in this thread it would be a traceback
+            if over.locked():
+                over.release()
+            for end in open_ends:
+                end.close()
             self.give_up(error)
 
     def give_up(self, error: BaseException) -> None:

@@ -126,10 +126,10 @@ class Follower:
 
     def _serve(self, place: Place, arrived: Any) -> None:
         if isinstance(place, Door):
-            self.loader.load_behind(lambda: self.lead(place, arrived, held=False))
+            self.loader.load_behind(lambda: self.lead(place, arrived, held=False), [place, *arrived])
         else:
             place.close()
-            self.loader.load_behind(lambda: self.enter(arrived, held=False))
+            self.loader.load_behind(lambda: self.enter(arrived, held=False), [])
 
     def _find_and_record(self, lost: Place | None) -> Place | None:
         place = self._find(lost)

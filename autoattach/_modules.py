@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
 from autoattach._exclusions import what_runs
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def make_room(before: set[str], command: tuple[str, ...]) -> None:
-    """Forget the modules that loading has brought in where the program has its own of that name beside its script.
 
-    A debugger brings some 130 in while `sys.path[0]` is not there yet: the program's own `queue` would be hidden by the
-    standard library's. Those that hold the forgotten module keep it.
+class StandardFirst:
+    """Within it the imports of this thread find the standard library's modules first.
+
+    Into a program that runs a debugger comes when the program's own folder is the first of `sys.path`: its own `queue`,
+    or a script `code.py`, would be imported in the place of the standard library's, and run. Other threads, the
+    program's, find what they always do.
+    """
+
+    def __enter__(self) -> None:
+        self._thread = _thread.get_ident()
+        dynamic = [entry for entry in sys.path if os.path.basename(entry) in ("lib-dynload", "DLLs")]
+        self._path = [os.path.dirname(os.__file__), *dynamic]
+        self._finder: Any = sys.modules["_frozen_importlib_external"].PathFinder
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type, unused-ignore]
+
+    def find_spec(self, name: str, path: object, target: object = None) -> Any:
+        """As importlib asks for it."""
+        if path is not None or _thread.get_ident() != self._thread:
+            return None
+        spec = self._finder.find_spec(name, self._path)
+        if spec is not None:
+            found.add(name)
+        return spec
+
+    def __exit__(self, *exception: object) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)  # type: ignore[arg-type, unused-ignore]
+
+
+found: set[str] = set()
+"""What `StandardFirst` has found."""
+
+
+def make_room(modules: set[str], command: tuple[str, ...]) -> None:
+    """Forget these modules, which loading has brought in, where the program has its own of that name beside its script.
+
+    A debugger brings some 130 in while `sys.path[0]` is not there yet, or with `StandardFirst`: the program's own
+    `queue` would be hidden by the standard library's. Those that hold the forgotten module keep it.
     """
     if getattr(sys.flags, "safe_path", False):
         return
     runs = what_runs(command)
     script = not runs.startswith("-")
     folder = os.path.dirname(os.path.realpath(runs)) if script else os.getcwd()
-    for name in {name.partition(".")[0] for name in sys.modules} - {name.partition(".")[0] for name in before}:
+    for name in {name for name in modules if "." not in name}:
         base = os.path.join(folder, name)
         if os.path.isfile(f"{base}.py") or os.path.isfile(os.path.join(base, "__init__.py")):
             own = getattr(sys.modules.get(name), "__file__", None) or ""

@@ -257,6 +257,11 @@ def _lead(settings: "Settings", process: "Process", installed: Installed, sessio
     mode = settings.mode or known.modes[0]
     if mode not in known.modes:
         raise SettingError("DEBUGGER_MODE", mode, f"{' or '.join(known.modes)}", f"is nothing that {known.name} can do")
+    if mode == "connect" and settings.ide == "pycharm" and known.ide != "pycharm":
+        raise installed.lack or DebuggerError(
+            f"DEBUGGER_MODE=connect, but {known.name} cannot talk to PyCharm's debug server",
+            'pip install autoattach[pycharm], or leave DEBUGGER_MODE out and use PyCharm\'s "Attach to DAP"',
+        )
     ports = settings.ports or (PORT, PORT)
     if mode == "connect" and (ports[0] != ports[1] or not ports[0]):
         raise SettingError(

@@ -109,7 +109,11 @@ class Watcher:
         if self._place is not None:
             self._ring = self._place.interruptible()
         self._idle.acquire()
-        self._begin(self._watch)
+        try:
+            self._begin(self._watch)
+        except BaseException:  # no threads left
+            self._idle.release()
+            raise
 
     def _watch(self) -> None:
         try:

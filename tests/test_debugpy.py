@@ -153,6 +153,38 @@ def test_ways_to_start(run: Run, tmp_path: Path, port: int, how: str) -> None:
     assert program.stdout == "2\n"
 
 
+@pytest.mark.parametrize("wait", [0, 60], ids=["not held", "held"])
+def test_modules_with_the_standard_librarys_names(run: Run, tmp_path: Path, port: int, wait: int) -> None:
+    """A program whose own modules have names of the standard library's is attached to; none of them runs but by its own
+    import, and that finds it."""
+    write(tmp_path, "code.py", "print('code runs')\n")
+    write(tmp_path, "queue.py", "mine = 1\n")
+    path = write(
+        tmp_path,
+        "app.py",
+        """
+        import sys, time
+        print("started", flush=True)
+        stop = False
+        while not stop:
+            time.sleep(0.01)
+            mark = 1
+        import queue
+        print(queue.mine)
+        """,
+    )
+    program = run("app.py", DEBUGGER_WAIT=wait)
+    if not wait:
+        program.wait_for("started", "stdout")
+    with attach(port, {path: [line_of(path, "mark = 1")]}) as client:
+        thread, frame = stop(client)
+        client.evaluate("exec('stop = True', globals())", frame["id"], "repl")
+        client.continue_(thread)
+        assert program.wait() == 0
+    assert program.stdout == "started\n1\n"
+    assert program.others == ""
+
+
 @pytest.mark.parametrize("body", ["spin(10_000)", "time.sleep(0.01)"], ids=["busy", "idle"])
 @pytest.mark.parametrize("leaves", ["disconnects", "vanishes"])
 def test_not_held(run: Run, tmp_path: Path, port: int, body: str, leaves: str) -> None:

@@ -205,6 +205,7 @@ def test_matches() -> None:
         (["debugpy", "pydevd-pycharm"], {"DEBUGGER_IDE": "vscode"}, "debugpy"),
         (["debugpy", "pydevd-pycharm"], {"DEBUGGER_IDE": "pycharm"}, "pydevd-pycharm"),
         (["debugpy"], {"DEBUGGER_IDE": "pycharm"}, "debugpy"),
+        (["debugpy"], {"DEBUGGER_IDE": "debugpy", "DEBUGGER_MODE": "connect", "PYCHARM_HOSTED": "1"}, "debugpy"),
         (["debugpy", "ptvsd"], {"DEBUGGER_IDE": "ptvsd"}, "ptvsd"),
         (["debugpy", "pydevd-pycharm"], {"TERM_PROGRAM": "vscode"}, "debugpy"),
         (["debugpy", "pydevd-pycharm"], {"VSCODE_GIT_IPC_HANDLE": "x"}, "debugpy"),
@@ -227,6 +228,7 @@ def test_choice(names: list[str], environ: dict[str, str], expected: str) -> Non
         (["pydevd-pycharm"], {"DEBUGGER_IDE": "vscode"}, "pip install autoattach[vscode]"),
         (["ptvsd"], {"DEBUGGER_IDE": "pycharm"}, "pip install autoattach[pycharm]"),
         (["ptvsd"], {"DEBUGGER_MODE": "connect"}, "DEBUGGER_MODE"),
+        (["debugpy"], {"DEBUGGER_IDE": "pycharm", "DEBUGGER_MODE": "connect"}, "pip install autoattach[pycharm]"),
     ],
 )
 def test_no_choice(names: list[str], environ: dict[str, str], text: str) -> None:

@@ -46,6 +46,7 @@ WAYS = {
     "subprocess": "import subprocess; subprocess.run([sys.executable, 'child.py'], check=True)",
     "subprocess -c": "import subprocess; subprocess.run([sys.executable, '-c', 'import child; child.child(21)'], check=True)",
     "subprocess -m": "import subprocess; subprocess.run([sys.executable, '-m', 'child'], check=True)",
+    "own environment": "import subprocess; subprocess.run([sys.executable, 'child.py'], check=True, env={})",
     "shell": "assert os.system(sys.executable + ' child.py') == 0",
     "exec": "sys.stdout.flush(); os.execv(sys.executable, [sys.executable, '-c', 'import child; child.child(21); print(\"end\")'])",
     "exec script": "sys.stdout.flush(); os.execv(sys.executable, [sys.executable, 'last.py'])",
@@ -57,7 +58,7 @@ WAYS = {
 FOLLOWED = set(WAYS) - {"shell", "exec in a -c child"}
 
 # In the quick run only what differs in kind
-QUICK = {"fork", "multiprocessing spawn", "subprocess", "subprocess -c", "exec script", "daemon"}
+QUICK = {"fork", "multiprocessing spawn", "subprocess", "subprocess -c", "own environment", "exec script", "daemon"}
 MOST = [way if way in QUICK else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
 
 

@@ -120,6 +120,16 @@ def test_output_appears_in_the_ide_and_in_the_terminal(play: Play, app: Path) ->
     assert program.stderr == session.output("stderr") == "complaint\n"
 
 
+def test_the_last_output_appears_in_the_ide(play: Play, tmp_path: Path) -> None:
+    """Whatever the program has written by its end comes to the IDE's console, however much it is."""
+    write(tmp_path, "app.py", "for n in range(3000):\n    print(n, 'x' * 60)\n")
+    program, session = play("app.py")
+    session.wait_closed()
+    assert program.wait() == 0
+    assert session.output() == program.stdout
+    assert program.stderr == ""
+
+
 def test_suspend_is_off(play: Play, app: Path) -> None:
     """The program runs on to the user's breakpoint and never stops elsewhere; with none it does not stop at all."""
     program, session = play("app.py")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import _thread
+import sys
 import time
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from support import LIMIT, Program, needs, write
 
 from autoattach._threads import start_thread
+from autoattach.cli._dap import Client
 
 
 def test_start_thread_returns_when_the_thread_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +30,38 @@ def test_start_thread_returns_when_the_thread_runs(monkeypatch: pytest.MonkeyPat
     before = time.monotonic()
     start_thread(time.sleep, 0)
     assert time.monotonic() - before >= 0.2
+
+
+@needs("debugpy")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited otherwise elsewhere")
+def test_no_threads_are_left(run: Callable[..., Program], tmp_path: Path, port: int) -> None:
+    """Where the system gives no further thread, a client is let go, one line says why, and the program runs on."""
+    write(
+        tmp_path,
+        "app.py",
+        """
+        import _thread, os, resource, time
+        pages = int(open("/proc/self/statm").read().split()[0])
+        size = pages * resource.getpagesize() + (32 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        _thread.stack_size(64 << 20)
+        print("started", flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("end")
+        """,
+    )
+    program = run("app.py", DEBUGGER_WAIT=0)
+    program.wait_for("started", "stdout")
+    with pytest.raises(ConnectionError), Client.connect("127.0.0.1", port, LIMIT) as client:
+        client.attach()
+    program.wait_for("running on without a debugger")
+    write(tmp_path, "go", "")
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "started\nend\n"
+    assert len(program.ours) == 2
+    assert program.others == ""

@@ -220,7 +220,8 @@ def _patch(task: Task, parent: int) -> None:
     def patch_args_if_somebody_is_there(args: Any, is_exec: bool = False) -> Any:
         if not _adapter_is_there() or _excluded(args, task) or (is_exec and not may_be_replaced()):
             return args
-        return patch_args(args, is_exec=is_exec) if is_exec else patch_args(args)
+        patched = patch_args(args, is_exec=is_exec) if is_exec else patch_args(args)
+        return patched if task.verbose or patched is args else _without_frozen_modules(patched)
 
     ledger.set(pydev_monkey, "patch_args", patch_args_if_somebody_is_there)
 
@@ -248,10 +249,10 @@ def _patch(task: Task, parent: int) -> None:
         # The parent's connection, left open here, would keep the adapter waiting for a parent that has ended.
         reader = common.global_debugger().reader
         os.close(reader.sock.detach())
-        timer = threading.Thread(target=common.let_go, args=(CHILD_WAIT,), daemon=True)
-        common.hide(timer)
-        timer.start()
         try:
+            timer = threading.Thread(target=common.let_go, args=(CHILD_WAIT,), daemon=True)
+            common.hide(timer)
+            timer.start()
             settrace_forked(*args, **kwargs)
             task.followed()
         except BaseException:
@@ -288,6 +289,16 @@ def _excluded(args: Any, task: Task) -> bool:
         return task.excluded(tuple(os.fsdecode(arg) for arg in args))
     except TypeError:  # not arguments
         return False
+
+
+def _without_frozen_modules(args: Any) -> Any:
+    """These arguments of a child that debugpy is to carry, so that it has nothing to print about frozen modules.
+
+    By its environment it may not be told: the program may have given it another one.
+    """
+    if sys.version_info < (3, 11):
+        return args
+    return [args[0], "-Xfrozen_modules=off", *args[1:]]
 
 
 def _adapter_is_there() -> bool:

@@ -40,6 +40,7 @@ STARTS = ("subprocess.Popen", "os.posix_spawn", "os.spawn")
 SPAWNS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_spawn_win32")
 
 BURIAL = 3.0  # seconds that pydevd may take to be taken out
+FAREWELL = 3.0  # seconds that one of its last messages may take
 
 
 class PydevdPycharm(Debugger):
@@ -87,7 +88,6 @@ class Session:
         self.over = False
         self.hands_over = False
         self.burying = False  # PyCharm has gone, and pydevd is being taken out
-        self.leaving = False  # we hang up
         self.failure: PeerError | None = None
         self.debugger: Any = None  # pydevd's object for this process
 
@@ -97,6 +97,7 @@ class Session:
         note_changes = remember(self.ledger)
         try:
             self.pydevd = import_pydevd(task, self.ledger)
+            atexit.register(self._farewell)  # before pydevd's own, for it is to run after that
             apply_patches(self.pydevd, task, self.ledger)
             common.stop_only_where(lambda: os.getpid() == self.pid and not self.over, self.ledger)
             common.set_path_mappings(task.path_mappings)
@@ -169,7 +170,7 @@ class Session:
 
     def hung_up(self) -> None:
         """The connection has ended. Called by pydevd's own threads, maybe by each."""
-        if self.over or self.leaving or os.getpid() != self.pid:
+        if self.over or os.getpid() != self.pid:
             return
         if not self.attached:
             self._give_up(PeerError("PyCharm went away before it let the program run", "start its debug session again"))
@@ -178,7 +179,10 @@ class Session:
             self.burying, self.attached = True, False
             undertaker = threading.Thread(target=self._bury, name="autoattach", daemon=True)
             common.hide(undertaker)
-            undertaker.start()
+            try:
+                undertaker.start()
+            except RuntimeError:  # no threads left
+                self._bury()
 
     def _ends_itself(self) -> bool:
         """pydevd has seen the program end, and hangs up."""
@@ -224,7 +228,7 @@ class Session:
                 if hasattr(thread, "do_kill_pydev_thread"):
                     thread.do_kill_pydev_thread()
             self._forget()
-        self.line.close()
+        self._farewell()
         self.ledger.undo()
         _records.erase()
         _slot.release()
@@ -247,8 +251,6 @@ class Session:
             names = {name if isinstance(name, str) else os.fsdecode(name) for name in given or ()}
             if os.getpid() == self.pid and (not names.isdisjoint(RELOADED) or supervises(sys._getframe(1))):
                 os.environ[SESSION] = self.task.session.replace(mode="leave").to_text()
-                self.leaving = True
-                self.line.hang_up()
                 self.end()
                 left = self.task.session.replace(mode="leave", live=False)
                 _records.write(left, self.pid, role=_records.LEAVES)
@@ -261,6 +263,7 @@ class Session:
         pydevd.connected = False
         atexit.unregister(pydevd.stoptrace)
         atexit.unregister(self._ending)
+        atexit.unregister(self._farewell)
         debugger = self.debugger
         if debugger is not None:
             debugger.pydb_disposed = debugger._finish_debugging_session = True  # new, old: nothing stops any more
@@ -279,6 +282,17 @@ class Session:
         while self.burying and time.monotonic() < until:  # in another thread, which the interpreter's end would crash
             time.sleep(0.005)
         self.over = True
+
+    def _farewell(self) -> None:
+        """pydevd has been told to end: hang up when its last words, the program's among them, have been sent.
+
+        It waits half a second for that (252 to 263), or not at all (203), and its reader hangs up meanwhile.
+        """
+        writer = getattr(self.debugger, "writer", None)
+        self.line.sent = time.monotonic()
+        while writer is not None and writer.is_alive() and time.monotonic() < self.line.sent + FAREWELL:
+            writer.join(0.05)
+        self.line.leave()
 
     def _forked(self) -> None:
         """In a forked child: no pydevd, and PyCharm's connection is the parent's. Waits for no lock and no thread."""
@@ -318,13 +332,19 @@ class Line(socket.socket):
         self.setblocking(True)
         common.keep_alive(self)
         self._ended = ended
+        self.sent = 0.0
+        """When the last message went, by `time.monotonic()`."""
 
-    def hang_up(self) -> None:
-        """Closed while a thread waits for it, a connection would live on as long as that waits."""
-        try:
+    def close(self) -> None:
+        """pydevd's reader does so while its writer still has something to send (252 to 263): see `leave()`."""
+
+    def leave(self) -> None:
+        """Hang up."""
+        try:  # closed while a thread waits for it, it would live on as long as that waits
             self.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        super().close()
 
     def recv(self, *arguments: Any) -> bytes:
         try:
@@ -338,5 +358,6 @@ class Line(socket.socket):
     def sendall(self, *arguments: Any) -> None:
         try:
             super().sendall(*arguments)
+            self.sent = time.monotonic()
         except OSError:
             self._ended()
