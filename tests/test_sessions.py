@@ -603,16 +603,26 @@ def test_each_leader_holds(run: Run, tmp_path: Path) -> None:
     assert sum("waiting up to 0.3 s" in line for line in program.ours) == 2
 
 
-def test_a_client_without_sub_sessions(run: Run, tmp_path: Path, port: int) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [
+        "assert os.system(f'{sys.executable} child.py; true') == 0",
+        # Nothing of us is in it: debugpy alone carries it.
+        "subprocess.run([sys.executable, 'child.py'], env={'PYDEVD_DISABLE_FILE_VALIDATION': '1'}, check=True)",
+    ],
+    ids=["behind a shell", "with an environment of its own"],
+)
+def test_a_client_without_sub_sessions(run: Run, tmp_path: Path, port: int, start: str) -> None:
     """A client that ignores `debugpyAttach` does not freeze a child that has joined."""
     write(tmp_path, "child.py", CHILD)
-    app = write(tmp_path, "app.py", "import os, sys\nstart = 1\nos.system(f'{sys.executable} child.py; true')\n")
+    app = write(tmp_path, "app.py", f"import os, subprocess, sys\nstart = 1\n{start}\n")
     program = run("app.py", DEBUGGER_WAIT=LIMIT)
     with Client.connect("127.0.0.1", port, LIMIT) as client:
         client.attach(breakpoints={str(app): [2]})
         client.continue_(client.wait_stopped())
         assert program.wait() == 0
     assert program.stdout.startswith("child")
+    assert not program.others
 
 
 def test_without_sub_processes(run: Run, tmp_path: Path) -> None:

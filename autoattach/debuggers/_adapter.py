@@ -218,8 +218,27 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
 
     def connection(self, sock):  # type: ignore[no-untyped-def]
         connecting.it = self
+        is_child = bool(parents)
         connect_as_it_is(self, sock)
         parents[getattr(self, "pid", None)] = getattr(self, "ppid", None)
+        if is_child:
+            threading.Thread(target=let_go, args=(self,), daemon=True).start()
+
+    def let_go(conn: Any) -> None:
+        # A child waits for its client for ever, if that does not know sub-sessions (debugpy 1.6 to 1.8.22). Most end
+        # that by themselves; not one that was started with an environment in which there is nothing of us.
+        time.sleep(10)
+        with attaching:
+            if conn.server is None and not conn.disconnected:
+                try:
+                    for request, arguments in unblocking:
+                        conn.channel.request(request, {**arguments, "subProcessId": conn.pid})
+                except Exception:  # it has ended
+                    log.swallow_exception("A child could not be let go on:")
+
+    # As the adapter itself does where there is no client.
+    unblocking = [("initialize", {"adapterID": "debugpy"}), ("attach", {}), ("configurationDone", {}), ("disconnect", {})]
+    attaching = threading.RLock()
 
     def session_of(pid):  # type: ignore[no-untyped-def]
         # A daemon forks twice, and its middle has ended when its last process connects; a member's leader may have
@@ -256,7 +275,8 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
             if not leaving and time.monotonic() > start + 0.3:
                 break
             time.sleep(0.01)
-        attach_as_it_is(connection, session)
+        with attaching:
+            attach_as_it_is(connection, session)
         # A new client is told of the children of the process that it attaches to: also of those who have lost theirs.
         there = {conn.pid for conn in servers.connections()}
         for conn in servers.connections():
