@@ -42,6 +42,7 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
     import socket
     import threading
     import time
+    from types import SimpleNamespace
 
     from debugpy.common import log, messaging, sockets
 
@@ -202,6 +203,10 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
         return line[:-2]
 
     messaging.JsonIOStream._read_line = read_line
+
+    # A message that fails ends the adapter, and with it everybody's session: a client that vanishes as it is answered,
+    # for one (debugpy 1.6 to 1.8.22). That its own channel is closed is enough.
+    messaging.os = SimpleNamespace(_exit=lambda status: None)  # type: ignore[attr-defined, unused-ignore]
 
     def report_sockets() -> None:
         # Told to the oldest session's client, which may have vanished: the exception would hit the client that comes
