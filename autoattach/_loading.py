@@ -8,7 +8,7 @@ import sys
 import time
 
 from autoattach import _channel, _records, debuggers
-from autoattach._errors import AttachError, DebuggerError
+from autoattach._errors import AttachError, DebuggerError, SessionGone
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
 from autoattach._notices import say, say_once
@@ -226,21 +226,29 @@ class Loader:
             self._main, look_after
         )  # it imports, and would be stopped in that, with the others waiting for it
 
-    def load_behind(self, load: Callable[[], object]) -> None:
-        """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded."""
+    def load_behind(self, load: Callable[[], object]) -> bool:
+        """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded.
+
+        Whether the session has ended just then: the process is as before, and may wait for an IDE again.
+        """
+        gone = False
         done, over = _thread.allocate_lock(), _thread.allocate_lock()
         done.acquire()
         over.acquire()
 
         def afterwards() -> None:
             over.acquire()
-            _channel.settle(ended=True)
+            _channel.settle(ended=not gone)
 
         def hurry() -> None:
+            nonlocal gone
             interval = sys.getswitchinterval()
             sys.setswitchinterval(1e-4)  # a busy program would leave us 5 ms in 10: 4 to 5 s from connect to stop
             try:
                 load()
+            except SessionGone:
+                self.ledger.undo()
+                gone = True
             except BaseException as error:
                 self.give_up(error)
             finally:
@@ -263,7 +271,7 @@ class Loader:
                 from autoattach._pending import call_in_main_thread, done_in_main_thread
 
                 if done_in_main_thread(lambda: without_interrupts(hurry), BLOCKED):
-                    return
+                    return gone
                 call_in_main_thread(debugger.take_thread)
             # A thread that `threading` knows: debuggers ask for the current one. Here join() would ask, and the bare
             # thread that we are in would be known as a dummy from then on.
@@ -271,6 +279,7 @@ class Loader:
             done.acquire()
         except BaseException as error:  # no threads left, for one: in this thread it would be a traceback
             self.give_up(error)
+        return gone
 
     def give_up(self, error: BaseException) -> None:
         """It does not work here: take back every change, and let the program run on."""

@@ -36,15 +36,16 @@ class Watcher:
         self,
         place: Place,
         greeting: Greeting,
-        serve: Callable[[Place, Any], None],
+        serve: Callable[[Place, Any], Place | None],
         find: Callable[[Place | None], Place | None],
         in_child: Callable[[], bool],
         ended: Callable[[], object] = lambda: None,
         begin: Callable[[Callable[[], object]], object] = start_thread,
     ) -> None:
-        """`serve` is called in the thread, once, with the place and what its `wait()` has returned; `find` when the
-        place is lost, with it, or in a forked child; `in_child` there, to say whether the child waits as well. `ended`
-        is called in the thread as it ends, but for a fork, or where it has served; `begin` begins it."""
+        """`serve` is called in the thread, with the place and what its `wait()` has returned; what it returns is waited
+        at from then on. `find` is called when the place is lost, with it, or in a forked child; `in_child` there, to
+        say whether the child waits as well. `ended` is called in the thread as it ends, but for a fork, or where it has
+        served; `begin` begins it."""
         self._place: Place | None = place
         self._greeting = greeting
         self._serve = serve
@@ -140,8 +141,12 @@ class Watcher:
                 self._arrived = self._place.wait(FOREVER, self._greeting)
                 if self._arrived:
                     self._wanted = False
-                    return self._serve(self._place, self._arrived)
-                if not self._away:
+                    self._place = place = self._serve(self._place, self._arrived)
+                    if place is None:
+                        return
+                    self._arrived, self._wanted = None, True
+                    self._ring = place.interruptible()
+                elif not self._away:
                     lost, self._place = self._place, None
                     self._place = place = self._find(lost)
                     if place is None:
