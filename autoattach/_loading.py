@@ -11,6 +11,7 @@ from autoattach import _channel, _records, debuggers
 from autoattach._errors import AttachError, DebuggerError
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
+from autoattach._network_errors import SessionGone
 from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
@@ -236,25 +237,31 @@ class Loader:
             self._main, look_after
         )  # it imports, and would be stopped in that, with the others waiting for it
 
-    def load_behind(self, load: Callable[[], object], open_ends: Sequence[Any]) -> None:
+    def load_behind(self, load: Callable[[], object], open_ends: Sequence[Any]) -> bool:
         """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded.
 
         Where that cannot even begin, `open_ends` are closed. Afterwards a bare thread calls nothing that is Python: the
-        debugger would take it for a thread of the program's.
+        debugger would take it for a thread of the program's. Returns whether the session has ended just then: the
+        process is as before, and may wait for an IDE again.
         """
+        gone = False
         done, over = _thread.allocate_lock(), _thread.allocate_lock()
         done.acquire()
         over.acquire()
 
         def afterwards() -> None:
             over.acquire()
-            _channel.settle(ended=True)
+            _channel.settle(ended=not gone)
 
         def hurry() -> None:
+            nonlocal gone
             interval = sys.getswitchinterval()
             sys.setswitchinterval(1e-4)  # a busy program would leave us 5 ms in 10: 4 to 5 s from connect to stop
             try:
                 load()
+            except SessionGone:
+                self.ledger.undo()
+                gone = True
             except BaseException as error:
                 self.give_up(error)
             finally:
@@ -280,7 +287,7 @@ class Loader:
             hidden_thread(self._main, afterwards)
             if debugger.main_thread_only:
                 if done_in_main_thread(lambda: without_interrupts(hurry), BLOCKED):
-                    return
+                    return gone
                 call_in_main_thread(debugger.take_thread)
             # A thread that `threading` knows: debuggers ask for the current one. Here join() would ask, and the bare
             # thread that we are in would be known as a dummy from then on.
@@ -292,6 +299,7 @@ class Loader:
             for end in open_ends:
                 end.close()
             self.give_up(error)
+        return gone
 
     def give_up(self, error: BaseException) -> None:
         """It does not work here: take back every change, and let the program run on."""

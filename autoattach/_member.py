@@ -52,11 +52,15 @@ def join(answer: Join, settings: Settings, process: Process) -> None:
         with EndingSignals(process.started):
             entrance = link.wait(time.monotonic() + (ANSWER if session.live else HINT))
             if entrance is not None:
-                link.close()
                 try:
                     follower.enter(entrance, held=True)
+                except SessionGone:
+                    loader.ledger.undo()
+                    raise
                 except AttachError as error:
                     loader.give_up(error)
+                finally:
+                    link.close()
                 return
         if not link.is_ours():
             link.close()
@@ -120,16 +124,18 @@ class Follower:
             door.close()
 
     def enter(self, entrance: tuple[str, int, int], held: bool) -> bool:
-        """The session has an IDE, and debuggees go in there. Raises `AttachError`."""
+        """The session has an IDE, and debuggees go in there. Raises `AttachError`: `SessionGone` where nobody is there
+        any more."""
         self.session = self.session.replace(pid=entrance[2])
         return self.loader.load(self.session, held, time.monotonic() + CLIENT, entrance=entrance[:2])
 
-    def _serve(self, place: Place, arrived: Any) -> None:
+    def _serve(self, place: Place, arrived: Any) -> Place | None:
         if isinstance(place, Door):
             self.loader.load_behind(lambda: self.lead(place, arrived, held=False), [place, *arrived])
-        else:
-            place.close()
-            self.loader.load_behind(lambda: self.enter(arrived, held=False), [])
+            return None
+        gone = self.loader.load_behind(lambda: self.enter(arrived, held=False), [])
+        place.close()  # until then the adapter awaits us
+        return self._find_and_record(None) if gone else None
 
     def _find_and_record(self, lost: Place | None) -> Place | None:
         place = self._find(lost)

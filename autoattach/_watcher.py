@@ -36,15 +36,16 @@ class Watcher:
         self,
         place: Place,
         greeting: Greeting,
-        serve: Callable[[Place, Any], None],
+        serve: Callable[[Place, Any], Place | None],
         find: Callable[[Place | None], Place | None],
         in_child: Callable[[], bool],
         ended: Callable[[], object] = lambda: None,
         begin: Callable[[Callable[[], object]], object] = start_thread,
     ) -> None:
-        """`serve` is called in the thread, once, with the place and what its `wait()` has returned; `find` when the
-        place is lost, with it, or in a forked child; `in_child` there, to say whether the child waits as well. `ended`
-        is called in the thread as it ends, but for a fork, or where it has served; `begin` begins it."""
+        """`serve` is called in the thread, with the place and what its `wait()` has returned; what it returns is waited
+        at from then on. `find` is called when the place is lost, with it, or in a forked child; `in_child` there, to
+        say whether the child waits as well. `ended` is called in the thread as it ends, but for a fork, or where it has
+        served; `begin` begins it."""
         self._place: Place | None = place
         self._greeting = greeting
         self._serve = serve
@@ -53,12 +54,13 @@ class Watcher:
         self._ended = ended
         self._begin = begin
         self._registered = False
-        self._forking = False
+        self._turn = _thread.RLock()  # held where it is decided whether the thread is to begin
+        self._forks = 0  # that are being made just now: threads of a program may fork at the same time
+        self._wanted = False  # the thread is to be there, but for the time of a fork
         self._idle = _thread.allocate_lock()  # held while the thread is there
         self._ring: Callable[[], None] = lambda: None
         self._thread_id = 0
         self._away = False  # the thread is to go away
-        self._interrupted = False  # it went
         self._pid = os.getpid()
         self._arrived: Any = None
 
@@ -73,23 +75,30 @@ class Watcher:
             os.register_at_fork(
                 before=self._before_fork, after_in_parent=self._after_in_parent, after_in_child=self._after_in_child
             )
-        self._run()
+        self._wanted = True
+        try:
+            self._run()
+        except BaseException:
+            self._wanted = False
+            raise
 
     def is_watching(self) -> bool:
         """Whether this process waits for an IDE."""
-        return self._idle.locked() and os.getpid() == self._pid
+        return (self._wanted or self._idle.locked()) and os.getpid() == self._pid
 
     def stop(self) -> None:
         """Watch no more, and let go of the place; a debugger that is just being loaded is waited for."""
-        if not self.is_watching() or not self._send_away(LOADING):
+        if not self.is_watching():
             return
-        if self._place is not None:
+        self._wanted = False
+        if self._send_away(LOADING) and self._place is not None:
             self._place.close()
             self._place = None
 
     def pause(self) -> None:
         """Watch no more, until `start()`; the place stays."""
         if self.is_watching():
+            self._wanted = False
             self._send_away(LOADING)
 
     def _send_away(self, patience: float) -> bool:
@@ -105,15 +114,18 @@ class Watcher:
         return True
 
     def _run(self) -> None:
-        self._away = False
-        if self._place is not None:
-            self._ring = self._place.interruptible()
-        self._idle.acquire()
-        try:
-            self._begin(self._watch)
-        except BaseException:  # no threads left
-            self._idle.release()
-            raise
+        """Begin the thread, where it is to be there and is not."""
+        with self._turn:
+            if self._forks or not self._wanted or not self._idle.acquire(False):
+                return
+            try:
+                self._away = False
+                if self._place is not None:
+                    self._ring = self._place.interruptible()
+                self._begin(self._watch)
+            except BaseException:
+                self._idle.release()
+                raise
 
     def _watch(self) -> None:
         try:
@@ -122,45 +134,57 @@ class Watcher:
                 if self._place is None:
                     self._place = place = self._find(None)
                     if place is None:
+                        self._wanted = False
                         return
                     self._ring = place.interruptible()
                     continue
                 self._arrived = self._place.wait(FOREVER, self._greeting)
                 if self._arrived:
-                    return self._serve(self._place, self._arrived)
-                if not self._away:
+                    self._wanted = False
+                    self._place = place = self._serve(self._place, self._arrived)
+                    if place is None:
+                        return
+                    self._arrived, self._wanted = None, True
+                    self._ring = place.interruptible()
+                elif not self._away:
                     lost, self._place = self._place, None
                     self._place = place = self._find(lost)
                     if place is None:
+                        self._wanted = False
                         return
                     self._ring = place.interruptible()
         finally:
-            if not (self._arrived or self._forking):
+            if not (self._arrived or self._wanted):
                 self._ended()
             self._idle.release()
 
     def _before_fork(self) -> None:
-        self._interrupted = False
-        if not self._idle.locked() or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return
-        self._forking = True
-        gone = self._send_away(LOADING)
-        self._forking = False
-        if gone:  # a debugger being loaded holds locks that a child would inherit
-            self._interrupted = not self._arrived
+        with self._turn:
+            self._forks += 1
+        if not self._idle.locked():
+            return
+        if self._send_away(LOADING):  # a debugger being loaded holds locks that a child would inherit
             task = f"/proc/self/task/{self._thread_id}"
             until = time.monotonic() + 2.0
             while self._thread_id and os.path.exists(task) and time.monotonic() < until:
                 time.sleep(0)
 
     def _after_in_parent(self) -> None:
-        if self._interrupted:
-            self._run()
+        if os.getpid() != self._pid:
+            return
+        with self._turn:
+            self._forks = max(0, self._forks - 1)  # of one that had begun before our hooks were there, only the end
+            try:
+                self._run()
+            except Exception:  # no threads or no numbers for files left: the next fork's end tries again
+                pass
 
     def _is_alone(self) -> bool:
         """Asked before a fork, when our thread has gone."""
         try:
-            return self._interrupted and len(os.listdir("/proc/self/task")) == 1
+            return not self._idle.locked() and self._wanted and len(os.listdir("/proc/self/task")) == 1
         except OSError:  # there Python counts what `threading` knows, and ours it does not
             return False
 
@@ -173,9 +197,10 @@ class Watcher:
         if isinstance(self._arrived, list):
             for visitor in self._arrived:
                 visitor.close()
-        # A fork that Python learns of afterwards (uWSGI's) has not been prepared: its thread is not there.
-        if self._idle.locked() and not self._arrived:
-            self._idle, self._interrupted = _thread.allocate_lock(), True
-        if self._interrupted and self._in_child():
-            self._pid = os.getpid()
+        # The thread is not there, also where a fork has not been prepared (uWSGI's, of which Python learns afterwards).
+        self._turn, self._idle, self._forks, self._pid = _thread.RLock(), _thread.allocate_lock(), 0, os.getpid()
+        self._wanted = self._wanted and self._in_child()
+        try:
             self._run()
+        except Exception:  # as above
+            self._wanted = False

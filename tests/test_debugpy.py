@@ -374,6 +374,36 @@ def test_leaves_in_the_handshake(run: Run, tmp_path: Path, port: int) -> None:
         assert program.wait() == 0
 
 
+def test_vanishes_in_the_handshake(run: Run, tmp_path: Path, port: int) -> None:
+    """A client that is killed before its last request is answered ends nobody's session but its own."""
+    path = write(tmp_path, "app.py", LOOP.format(body="time.sleep(0.01)"))
+    program = run("app.py", DEBUGGER_WAIT=0)
+    client = Client.connect("127.0.0.1", port, LIMIT)
+    client.request("initialize", {"adapterID": "test"})
+    client.send("attach", {"justMyCode": False})
+    client.wait_event("initialized")
+    program.send(signal.SIGSTOP)  # it answers later
+    assert client._socket is not None
+    number = client._socket.getsockname()[1]
+    client.send("configurationDone")
+    wait_until(lambda: unread(port, number) == 0, "adapter that has read it")
+    client.close()
+    program.send(signal.SIGCONT)
+    with attach(port, {path: [line_of(path, "mark = 1")]}) as client:
+        stop(client)
+    assert len(program.ours) == 1
+
+
+def unread(port: int, peer: int) -> int:
+    """How many bytes wait for who has the port, on the connection from another port."""
+    with open("/proc/net/tcp") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if [int(fields[at].rpartition(":")[2], 16) for at in (1, 2)] == [port, peer]:
+                return int(fields[4].rpartition(":")[2], 16)
+    raise AssertionError("no connection")
+
+
 @pytest.mark.parametrize("says", [b"", b"Content-Length: 1000\r\n\r\n{", "initialize"])
 def test_the_hold_is_bounded(run: Run, tmp_path: Path, port: int, says: bytes | str) -> None:
     """DEBUGGER_WAIT=3 lets the program go after three seconds, however the client behaves."""

@@ -199,6 +199,66 @@ def test_after_forks_the_door_is_open(run: Run, tmp_path: Path, port: int) -> No
     assert program.others == ""
 
 
+def test_threads_that_fork_at_the_same_time(run: Run, tmp_path: Path, port: int) -> None:
+    """Several threads may fork at once: all go on, their children end, and an IDE can attach as before."""
+    path = write(
+        tmp_path,
+        "app.py",
+        """
+        import os, threading, time
+
+        def forks():
+            for _ in range(25):
+                pid = os.fork()
+                if not pid:
+                    os._exit(0)
+                os.waitpid(pid, 0)
+
+        threads = [threading.Thread(target=forks) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print("forked", flush=True)
+        while True:
+            time.sleep(0.01)
+            mark = 1
+        """,
+    )
+    program = run("app.py", DEBUGGER_WAIT=0)
+    program.wait_for("forked", "stdout")
+    with Client.connect("127.0.0.1", port, LIMIT) as client:
+        client.attach(breakpoints={str(path): [line_of(path, "mark = 1")]})
+        client.wait_stopped()
+
+
+def test_detach_in_a_fork(run: Run, tmp_path: Path, port: int) -> None:
+    """What the debugger has followed into a fork can be detached from there, and forks on."""
+    path = write(
+        tmp_path,
+        "app.py",
+        """
+        import os
+        start = 1
+        pid = os.fork()
+        if not pid:
+            import autoattach
+            print("detached", autoattach.detach(), flush=True)
+            pid = os.fork()
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+        """,
+    )
+    program = run("app.py", DEBUGGER_WAIT=LIMIT)
+    with Client.connect("127.0.0.1", port, LIMIT) as client:
+        client.attach(breakpoints={str(path): [line_of(path, "start = 1")]})
+        client.continue_(client.wait_stopped())
+        event = wait_until(lambda: client.events("debugpyAttach"), "sub-session", program=program)[0]
+        with client.child(event, {}):
+            assert program.wait() == 0
+    assert program.stdout == "detached True\n"
+
+
 def test_one_line_per_process_tree(run: Run, tmp_path: Path) -> None:
     """A child of a session says nothing, and does not hold."""
     program_of(tmp_path, "shell")

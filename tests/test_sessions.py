@@ -93,6 +93,10 @@ class Ide:
         wait_until(lambda: len(self.stops) >= count, f"{count} stops; there were {self.stops}\n{self.root.dump()}")
         return self.stops
 
+    def is_there(self) -> bool:
+        """Whether the session that it has attached to goes on."""
+        return self._threads[0].is_alive()
+
     def close(self) -> None:
         self._done.set()
         for client in [*self.sessions, self.root]:
@@ -258,6 +262,78 @@ def test_the_leader_ends(run: Run, ide: Callable[..., Ide], tmp_path: Path, gone
     again = ide(breakpoints)
     assert again.wait_stops(1)[0] == (pid, "loop.py", line_of(loop, "mark = 1"))
     (tmp_path / "stop").touch()
+    assert not program.others
+
+
+def attach_again(ide: Callable[..., Ide], breakpoints: dict[str, list[int]], pids: set[int]) -> None:
+    """Attach to the port, again where the session ends, until there was a stop in each process."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        try:
+            one = ide(breakpoints)
+        except ConnectionError:
+            time.sleep(0.05)
+            continue
+        while one.is_there() and time.monotonic() < end:
+            if pids <= {stop[0] for stop in one.stops}:
+                return
+            time.sleep(0.02)
+        one.close()
+    raise AssertionError(f"no stops in {pids}")
+
+
+def test_the_leader_dies_as_an_ide_comes(run: Run, ide: Callable[..., Ide], tmp_path: Path) -> None:
+    """While it loads the debugger: the others of the session can be attached to through the same port."""
+    loop = write(tmp_path, "loop.py", LOOP)
+    write(
+        tmp_path,
+        "app.py",
+        """
+        import os, subprocess, sys, time
+        others = [subprocess.Popen(["sh", "-c", f"{sys.executable} loop.py; true"]) for _ in range(2)]
+        while True: time.sleep(0.02)
+        """,
+    )
+    program = run("app.py", DEBUGGER_WAIT=0)
+    pids = set(wait_up(tmp_path, 2))
+    breakpoints = {str(loop): [line_of(loop, "mark = 1")]}
+    first = ide(breakpoints)
+    (record,) = tmp_path.glob(f"autoattach-*/{program.pid}")
+    wait_until(lambda: record.read_text().split("\n")[0].endswith(",1"), "record of the IDE")
+    os.kill(program.pid, 9)
+    wait_until(lambda: pids <= {stop[0] for stop in first.stops} or not first.is_there(), "end of its session")
+    first.close()
+    attach_again(ide, breakpoints, pids)
+    (tmp_path / "stop").touch()
+    assert not program.others
+
+
+@pytest.mark.parametrize("live", [0, 1], ids=["in its loop", "as it starts"])
+def test_the_adapter_goes_as_a_member_comes(
+    run: Run, ide: Callable[..., Ide], tmp_path: Path, port: int, live: int
+) -> None:
+    """A process is told of an IDE, and nobody is there any more when it has loaded the debugger: it is as before."""
+    import socket
+
+    from support import free_port
+
+    loop = write(tmp_path, "loop.py", LOOP)
+    with socket.socket() as leader:
+        leader.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        leader.bind(("127.0.0.1", port))
+        leader.listen()
+        session = f"abc,{os.getpid()},debugpy,listen,127.0.0.1,{port},{live}"
+        program = run("loop.py", DEBUGGER_WAIT=0, AUTOATTACH_SESSION=session)
+        leader.settimeout(LIMIT)
+        link, _ = leader.accept()
+        assert link.recv(100).startswith(b"autoattach abc ")
+        if not live:
+            wait_up(tmp_path)
+    with link:
+        link.sendall(f"127.0.0.1 {free_port()} {os.getpid()}\n".encode())
+        attach_again(ide, {str(loop): [line_of(loop, "mark = 1")]}, {program.pid})
+    (tmp_path / "stop").touch()
+    assert program.wait() == 0
     assert not program.others
 
 
@@ -603,16 +679,26 @@ def test_each_leader_holds(run: Run, tmp_path: Path) -> None:
     assert sum("waiting up to 0.3 s" in line for line in program.ours) == 2
 
 
-def test_a_client_without_sub_sessions(run: Run, tmp_path: Path, port: int) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [
+        "assert os.system(f'{sys.executable} child.py; true') == 0",
+        # Nothing of us is in it: debugpy alone carries it.
+        "subprocess.run([sys.executable, 'child.py'], env={'PYDEVD_DISABLE_FILE_VALIDATION': '1'}, check=True)",
+    ],
+    ids=["behind a shell", "with an environment of its own"],
+)
+def test_a_client_without_sub_sessions(run: Run, tmp_path: Path, port: int, start: str) -> None:
     """A client that ignores `debugpyAttach` does not freeze a child that has joined."""
     write(tmp_path, "child.py", CHILD)
-    app = write(tmp_path, "app.py", "import os, sys\nstart = 1\nos.system(f'{sys.executable} child.py; true')\n")
+    app = write(tmp_path, "app.py", f"import os, subprocess, sys\nstart = 1\n{start}\n")
     program = run("app.py", DEBUGGER_WAIT=LIMIT)
     with Client.connect("127.0.0.1", port, LIMIT) as client:
         client.attach(breakpoints={str(app): [2]})
         client.continue_(client.wait_stopped())
         assert program.wait() == 0
     assert program.stdout.startswith("child")
+    assert not program.others
 
 
 def test_without_sub_processes(run: Run, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
     import socket
     import threading
     import time
+    from types import SimpleNamespace
 
     from debugpy.common import log, messaging, sockets
 
@@ -170,11 +171,35 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
                 member = members.pop()
                 try:
                     member.sendall(f"{host} {port} {orders['pid']}\n".encode())
+                    coming.append(member)
                 except OSError:  # it has ended
-                    pass
-                member.close()
+                    member.close()
         return True
 
+    def await_members() -> None:
+        # They leave their links when they are in, or know that they will not be.
+        until = time.monotonic() + 20  # on a machine that is busy
+        while time.monotonic() < until and not servers.connections():
+            with members_lock:
+                for member in select.select(coming, [], [], 0)[0]:
+                    coming.remove(member)
+                    member.close()
+            if not coming:
+                break
+            time.sleep(0.02)
+
+    def wait_until_ended() -> None:
+        # The program may have ended with its client, and a member of the session may just have come, or be told to
+        # come: it would find nobody, or be left with a dead debugger in it (debugpy 1.6 to 1.8.22).
+        end_as_it_is()
+        await_members()
+        while servers.connections():
+            servers.dont_wait_for_first_connection()  # have it look
+            servers.wait_until_disconnected()
+            end_as_it_is()
+            await_members()
+
+    coming: list[socket.socket] = []
     clients_to_come: Any = queue.SimpleQueue()
     members = [take(order) for order in orders["members"]]
     members_lock = threading.RLock()
@@ -203,6 +228,10 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
 
     messaging.JsonIOStream._read_line = read_line
 
+    # A message that fails ends the adapter, and with it everybody's session: a client that vanishes as it is answered,
+    # for one (debugpy 1.6 to 1.8.22). That its own channel is closed is enough.
+    messaging.os = SimpleNamespace(_exit=lambda status: None)  # type: ignore[attr-defined, unused-ignore]
+
     def report_sockets() -> None:
         # Told to the oldest session's client, which may have vanished: the exception would hit the client that comes
         # (debugpy 1.8.1 to 1.8.22: every now and then a second client's `initialize` had no answer).
@@ -218,8 +247,32 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
 
     def connection(self, sock):  # type: ignore[no-untyped-def]
         connecting.it = self
+        self.unblocking = threading.RLock()
+        is_child = bool(parents)
         connect_as_it_is(self, sock)
         parents[getattr(self, "pid", None)] = getattr(self, "ppid", None)
+        if is_child:
+            threading.Thread(target=let_go, args=(self,), daemon=True).start()
+
+    def let_go(conn: Any) -> None:
+        # A child waits for its client for ever, if that does not know sub-sessions (debugpy 1.6 to 1.8.22). Most end
+        # that by themselves; not one that was started with an environment in which there is nothing of us.
+        time.sleep(10)
+        with conn.unblocking:
+            if conn.server is None and not conn.disconnected:
+                try:
+                    for request, arguments in requests:
+                        conn.channel.request(request, {**arguments, "subProcessId": conn.pid})
+                except Exception:  # it has ended
+                    log.swallow_exception("A child could not be let go on:")
+
+    # As the adapter itself does where there is no client.
+    requests: Any = [
+        ("initialize", {"adapterID": "debugpy"}),
+        ("attach", {}),
+        ("configurationDone", {}),
+        ("disconnect", {}),
+    ]
 
     def session_of(pid):  # type: ignore[no-untyped-def]
         # A daemon forks twice, and its middle has ended when its last process connects; a member's leader may have
@@ -237,10 +290,17 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
         return session
 
     def end_if_alone() -> None:
-        # The program holds the other end until it is our debuggee, and may be killed before.
-        os.read(alone, 1)
+        # The program holds the other end until it is our debuggee, and says so; it may be killed before. Then the
+        # members take its place with the client that is here, if there are any.
+        lives = os.read(alone, 1)
         os.close(alone)
         until = time.monotonic() + 15  # it may be about to be registered
+        if not lives:
+            with members_lock:
+                forget_the_ended()
+                if not members and not servers.connections():
+                    os._exit(1)
+            tell_members(True)
         while not servers.connections():
             if time.monotonic() > until:
                 os._exit(1)
@@ -256,7 +316,8 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
             if not leaving and time.monotonic() > start + 0.3:
                 break
             time.sleep(0.01)
-        attach_as_it_is(connection, session)
+        with connection.unblocking:
+            attach_as_it_is(connection, session)
         # A new client is told of the children of the process that it attaches to: also of those who have lost theirs.
         there = {conn.pid for conn in servers.connections()}
         for conn in servers.connections():
@@ -285,6 +346,7 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
     report_as_it_is: Any = getattr(sessions, "report_sockets", None)
     if report_as_it_is is not None:
         sessions.report_sockets = report_sockets
+    end_as_it_is, sessions.wait_until_ended = sessions.wait_until_ended, wait_until_ended
     connect_as_it_is, session_as_it_is = servers.Connection.__init__, sessions.get
     servers.Connection.__init__, sessions.get = connection, session_of
     wait_as_it_is, servers.wait_for_connection = servers.wait_for_connection, wait_for_hub

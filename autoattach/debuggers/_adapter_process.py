@@ -87,9 +87,21 @@ class Adapter:
         return str(endpoints["server"]["host"]), int(endpoints["server"]["port"])
 
     def leave_alone(self) -> None:
-        """From now on it lives as long as its debuggees and clients do."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """We are its debuggee: from now on it lives as long as its debuggees and clients do."""
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(b".")
+            self._process.stdin.flush()
+        except OSError:  # it has gone
+            pass
+
+    def close(self) -> None:
+        """What it has not been told yet it will not be told: without `leave_alone()` it is as if we had ended."""
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        except OSError:
+            pass
 
     def _reap(self) -> None:
         if os.name == "posix":  # it has forked away, and its first process has ended

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
 from autoattach import _uwsgi
+from autoattach._network_errors import SessionGone
 from autoattach.debuggers import _paths_dap
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from autoattach._ledger import Ledger
     from autoattach.debuggers._debugger import Task
 
+CONNECT = 5.0  # seconds; the connection is to this machine
 CHILD_WAIT = 10.0  # seconds that a forked child waits for the client to attach to it
 
 
@@ -34,9 +36,11 @@ class Debugpy(Debugger):
             _patch(task, task.session.pid)
             common.set_path_mappings(task.path_mappings)
             _enter(api, task, endpoint)
-        finally:
             if adapter is not None:
                 adapter.leave_alone()
+        finally:
+            if adapter is not None:
+                adapter.close()
         _refuse_listen(api, task.ledger)
         if task.held:
             _wait(task)
@@ -140,11 +144,26 @@ def _enter(api: Any, task: Task, endpoint: tuple[str, int] | None) -> None:
             **settrace_kwargs,
         )
 
-    if endpoint is None:
-        sock: socket.socket = common.to_socket(task.visitors[0])
+    if task.listener is None:
+        sock: socket.socket = _go_to(endpoint) if endpoint is not None else common.to_socket(task.visitors[0])
         common.give_client_socket(sys.modules["pydevd"], sock, task.ledger)
-        endpoint = (task.session.host, task.session.port)
-    enter(endpoint)
+    enter(endpoint or (task.session.host, task.session.port))
+
+
+def _go_to(endpoint: tuple[str, int]) -> socket.socket:
+    """Connect to the session's adapter, which ends with its last process and client. Raises `SessionGone`.
+
+    pydevd would print a traceback where it has.
+    """
+    import socket
+
+    try:
+        sock = socket.create_connection(endpoint, CONNECT)
+    except OSError as error:
+        raise SessionGone(f"the session has ended ({error})") from None
+    sock.settimeout(None)
+    common.keep_alive(sock)
+    return sock
 
 
 def _stop() -> None:
