@@ -173,15 +173,16 @@ class Caller:
     def inherit(self, sock: _socket.socket | None, slot: Slot, note: str = "") -> None:
         """This process has the slot: load the debugger, with the connection that was made for it, or with one try."""
         family = self.lead.again or self.session
+        forked = self.process.pid != os.getpid()
         try:
-            if self.process.pid != os.getpid():  # a fork
+            if forked:
                 self.process = self.process.replace(pid=os.getpid())
                 self.loader = Loader(self.lead.debugger, self.settings, self.process)
                 if slot.number >= 0:
                     slot.adopt(slot.number, self.process)
             self.session = self.session.replace(pid=self.process.pid, mode="connect")
             self.loader.tell_children(self.session)
-            with EndingSignals(self.process.started):
+            with EndingSignals(self.process.started, forked):
                 if sock is not None and not self.greeting(peek(sock) or b""):
                     sock.close()  # it has gone meanwhile
                     sock = None

@@ -276,6 +276,31 @@ def test_a_mute_pycharm_does_not_hold_a_worker(start: Run, server: Server, worke
     assert "says nothing" in program.ours[-1]
 
 
+@forks
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_worker_is_ended_before_it_has_begun(start: Run, server: Server, worker: Path, number: int) -> None:
+    """A worker that is told to end while its debugger is being loaded ends at once: its master's handler, which it has
+    inherited, does not swallow that."""
+    gunicorn = worker.parent / "gunicorn"
+    handler = f"import signal\nsignal.signal({int(number)}, lambda *_: None)\n"
+    write(gunicorn, "__main__.py", handler + (gunicorn / "__main__.py").read_text())
+    write(
+        gunicorn,
+        "arbiter.py",
+        ARBITER.replace("if pid == 0:", "print('forked', pid, flush=True)\n        if pid == 0:"),
+    )
+    program = start("-m", "gunicorn", 1)
+    session = server.accept()  # greets, and does not go on
+    first = wait_until(lambda: pids(program, "forked"), "worker", program=program)[0]
+    wait_until(lambda: session.received, "debugger in the worker", program=program)
+    os.kill(first, number)
+    second = stop_in(serve(server, {worker: [line_of(worker, "booted =")]}), worker, "booted =")
+    end(program)
+    assert second != first
+    assert pids(program, "worker") == [second]
+    assert said(program, SLOT) == [second]
+
+
 OTHER_FORKS = {
     "os.fork": "os.fork() == 0 and (print('other', os.getpid(), flush=True), time.sleep(100), os._exit(0))",
     "preexec_fn": """subprocess.Popen([sys.executable, "-c", "import os, time; print('other', os.getpid(), flush=True); time.sleep(100)"], preexec_fn=os.getpid)""",
