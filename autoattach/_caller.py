@@ -15,7 +15,7 @@ from autoattach._network import ATTEMPT, greets_as_dap, greets_as_pydevd, peek, 
 from autoattach._network_errors import AddressError, PeerError, SlotTaken
 from autoattach._notices import say, say_once
 from autoattach._redial import Redial
-from autoattach._roles import OWN
+from autoattach._roles import OWN, role
 from autoattach._session import SESSION, Session, new_id
 from autoattach._signals import EndingSignals
 from autoattach._slot import Slot
@@ -58,6 +58,8 @@ class Caller:
         self.one_slot = lead.debugger == "pydevd-pycharm"
         self.greeting = greets_as_pydevd if self.one_slot else greets_as_dap
         self.loader = Loader(lead.debugger, settings, process)
+        self.family: Session | None = None
+        """The tree's session, in a process that the slot was left to."""
         mode = "leave" if self.role.kind == "starts" else "connect"
         self.session = Session(
             id=new_id(),
@@ -90,11 +92,9 @@ class Caller:
                 try:
                     sock = self._connect_patiently(until) if lead.wait else self._connect(until)
                 except (AddressError, PeerError) as error:
-                    if lead.redials and self.role is OWN:
-                        self._undo()
-                        error.outcome += ", and trying again in the background"
-                        self._redial()
-                    raise
+                    if not lead.redials:
+                        raise
+                    return self._call_on(error, forks, to_child)
                 if forks is None and (to_child is None or slot is None):
                     if self.process.started and not self.loader.in_main_thread():  # no program waits for it
                         until = max(until, time.monotonic() + HANDSHAKE)
@@ -106,7 +106,7 @@ class Caller:
                 debuggers.load(lead.debugger).prepare(self.loader.ledger)
                 forks.start(slot, sock)
             elif to_child is not None and slot is not None:
-                to_child.start(slot, sock, only_in("this one", lead) if self.role.one else "")
+                to_child.start(slot, sock, only_in("this one", self.role.one) if self.role.one else "")
         except BaseException as error:
             self._undo()
             if to_child is not None:
@@ -116,9 +116,28 @@ class Caller:
                 self._record(role=_records.WAITS)
             raise
 
+    def _call_on(self, error: AttachError, forks: ToForks | None, to_child: ToChild | None) -> None:
+        """Nobody is there: who runs the user's code, be it this process, calls on behind the running program."""
+        self._undo()
+        error.outcome += ", and trying again in the background"
+        own = forks is None and to_child is None
+        if own:
+            self._redial()
+            if self.process.started:
+                raise error
+        say(f"{error}; {error.outcome}")
+        self.session = self.session.replace(live=False)
+        self.loader.tell_children(self.session)
+        if forks is not None:
+            forks.start(None, None, calls_on=True)
+        if to_child is not None:  # a child that finds nobody to ask connects for itself
+            to_child.cancel()
+        if not own:
+            self._record(role=_records.LEAVES)
+
     def _redial(self) -> None:
         """Call on behind the running program."""
-        place = Redial(*self._address, self.process)
+        place = Redial(*self._address, self.process, self._has_heir)
         self.loader.dialer = Watcher(place, self.greeting, self._answer, self._find, self._forked)
         self.loader.dialer.start()
 
@@ -137,12 +156,32 @@ class Caller:
             except BaseException:
                 self._undo()
                 raise
-            say(f"{self.who} has come at {self.where}")
+            if self.family is None:
+                say(f"{self.who} has come at {self.where}")
+            else:
+                self._say_who_has_it(self.family, self._note(self.family))
 
         self.loader.load_behind(load, arrived)
 
     def _find(self, lost: Place | None) -> Place | None:
-        return Redial(*self._address, self.loader.process)
+        return Redial(*self._address, self.loader.process, self._has_heir)
+
+    def _has_heir(self) -> bool:
+        """Whether a child, of a reload pair, calls in place of this process: it runs the user's code."""
+        return self.family is None and bool(self._waiting(self.session.id))
+
+    def _waiting(self, family: str) -> list[_records.Record]:
+        """The other processes that call for the slot of a tree."""
+        waiting = [record for record in _records.read() if record.role == _records.WAITS]
+        return [record for record in waiting if record.session.id == family and record.pid != os.getpid()]
+
+    def _note(self, family: Session) -> str:
+        """What is to be said of several workers, which have all called; the tree's first process knows."""
+        if not self._waiting(family.id):
+            return ""
+        commands = [tuple(record.command.split()) for record in _records.read() if record.pid == family.pid]
+        parts = [role(command, self.settings.hints) for command in commands]
+        return "".join(only_in("this one", part.one) for part in parts if part.one)
 
     def _forked(self) -> bool:
         """A fork of a process that waits for its moment does so, too; of one that was to attach at its start PyCharm's
@@ -163,7 +202,11 @@ class Caller:
         self.loader.tell_children(parent.replace(mode="connect"))
         left = receive(parent) if parent.mode == "leave" else None
         if left is None:
-            self.inherit(None, self._take())
+            free = Slot(self.lead.host, self.lead.ports[0])
+            taken = not free.take(self.process)
+            if taken and (parent.live or not self.lead.redials):
+                raise free.taken(self.where)
+            self.inherit(None, None if taken else free)  # taken: one of the tree calls at this moment
             return
         sock, number, note = left
         slot = Slot(self.lead.host, self.lead.ports[0])
@@ -171,31 +214,45 @@ class Caller:
             slot.adopt(number, self.process)
         self.inherit(sock, slot, note)
 
-    def inherit(self, sock: _socket.socket | None, slot: Slot, note: str = "") -> None:
-        """This process has the slot: load the debugger, with the connection that was made for it, or with one try."""
-        family = self.lead.again or self.session
+    def inherit(self, sock: _socket.socket | None, slot: Slot | None, note: str = "") -> None:
+        """This process has the slot: load the debugger, with the connection that was made for it, or with one try.
+        Where nobody is there, or with no slot, because another calls just now, call on behind the running program."""
+        self.family = family = self.lead.again or self.session
+        forked = self.process.pid != os.getpid()
         try:
-            if self.process.pid != os.getpid():  # a fork
+            if forked:
                 self.process = self.process.replace(pid=os.getpid())
                 self.loader = Loader(self.lead.debugger, self.settings, self.process)
-                if slot.number >= 0:
+                if slot is not None and slot.number >= 0:
                     slot.adopt(slot.number, self.process)
+            if slot is None:
+                return self._go_without(family, calls_on=True)
             self.session = self.session.replace(pid=self.process.pid, mode="connect")
             self.loader.tell_children(self.session)
-            with EndingSignals(self.process.started):
+            with EndingSignals(self.process.started, forked):
                 if sock is not None and not self.greeting(peek(sock) or b""):
                     sock.close()  # it has gone meanwhile
                     sock = None
                 sock = sock or self._connect(time.monotonic() + ATTEMPT)
                 self._load(sock, time.monotonic() + HANDSHAKE)
-            _records.write(family.replace(mode="connect", live=True), self.process.pid, role=_records.HAS)
-            say(f"{self.role.name} has PyCharm's slot{f': {note}' if note else ''}")
+            self._say_who_has_it(family, note or self._note(family))
         except BaseException as error:
-            self._undo()
             # That PyCharm has gone was said where it went. Where it has not, but does not answer, is worth a line.
             if not isinstance(error, AddressError) or self.settings.verbose:
                 say(f"{error or type(error).__name__}; running on without a debugger")
-            os.environ[SESSION] = self.session.replace(mode="failed").to_text()
+            self._go_without(family, self.lead.redials and isinstance(error, (AddressError, PeerError)))
+
+    def _go_without(self, family: Session, calls_on: bool) -> None:
+        """Let the program run, and maybe call on behind it. Its children stay out."""
+        self._undo()
+        os.environ[SESSION] = self.session.replace(mode="failed").to_text()
+        if calls_on:
+            _records.write(family.replace(mode="connect", live=False), self.process.pid, role=_records.WAITS)
+            self._redial()
+
+    def _say_who_has_it(self, family: Session, note: str) -> None:
+        _records.write(family.replace(mode="connect", live=True), os.getpid(), role=_records.HAS)
+        say(f"{self.role.name} has PyCharm's slot{f': {note}' if note else ''}")
 
     def _take(self) -> Slot:
         slot = Slot(self.lead.host, self.lead.ports[0])

@@ -38,7 +38,10 @@ TOOLS = (
     ("-m pip", "pip"),
     ("-m pip.*", "pip"),
     ("*/pip", "pip"),
-    ("*/pip3*", "pip"),
+    ("*/pip3", "pip"),
+    ("*/pip3.*", "pip"),
+    ("-c from pip._internal*", "pip, as pipx runs it"),
+    ("-c *run_module('pip'*", "pip, as virtualenv and build run it"),
     ("*/pip/__pip-runner__.py", "pip's build environment"),
     ("*/pip/__main__.py", "pip"),
     ("*/pyproject_hooks/_in_process/_in_process.py", "a build back end"),
@@ -51,6 +54,10 @@ TOOLS = (
     ("-m venv", "venv"),
     ("-m virtualenv", "virtualenv"),
     ("*/virtualenv", "virtualenv"),
+    # virtualenv 21: what it starts behind the user's back has no file (seed/wheels/, create/via_global_ref/venv.py)
+    ("-c *run_module('venv'*", "venv, as virtualenv runs it"),
+    ("-c *spec_from_file_location('virtualenv'*", "virtualenv's update of its wheels"),
+    ("-c *['VersionedFindLoad']*", "virtualenv's update of its wheels, from a zip"),
     ("*/virtualenv/discovery/py_info.py", "virtualenv's probe"),
     ("*/python_discovery/_py_info.py", "virtualenv's probe"),
     ("*/get_interpreter_info.py", "uv's probe"),
@@ -59,12 +66,18 @@ TOOLS = (
     ("-m compileall", "compileall, as installers run it"),
     ("*/__pip-runner__.py", "pip's build environment"),
     ("*/pipx", "pipx"),
+    ("-m pipx", "pipx"),
     ("*/poetry", "poetry"),
+    ("-m poetry", "poetry"),
     ("*/pdm", "pdm"),
+    ("-m pdm", "pdm"),
     ("*/hatch", "hatch"),
+    ("-m hatch", "hatch"),
     ("*/conda", "conda"),
+    ("-m conda", "conda"),
     ("*/register-python-argcomplete", "shell completion"),
     ("*/python-argcomplete-check-easy-install-script", "shell completion"),
+    ("-m argcomplete._check_*", "shell completion"),  # on each press of a key (bash_completion.d/_python-argcomplete)
     ("-m ipykernel_launcher", "a Jupyter kernel: its front end debugs it"),
     ("-m ipykernel", "a Jupyter kernel"),
     # Ray starts these beside every cluster; none runs the user's code, and that they are attached to is noise. The
@@ -77,9 +90,23 @@ TOOLS = (
     ("*-packages/ray/autoscaler/*.py", "Ray's autoscaler"),
     ("*/ms-python.*", "a helper of VS Code's Python extension"),
     ("*/.vscode*/extensions/*", "a helper of a VS Code extension"),
-    ("*/pycharm*/helpers/*", "a helper of PyCharm"),
-    ("*/python-ce/helpers/*", "a helper of PyCharm"),
-    ("*/plugins/python*/helpers/*", "a helper of PyCharm"),
+    # Not `*/pycharm*/helpers/*`: so may a user's own project be called
+    ("*/plugins/python/helpers/*", "a helper of PyCharm"),
+    ("*/plugins/python-ce/helpers/*", "a helper of PyCharm"),
+    ("*/JetBrains/*/python*/helpers/*", "a helper of a JetBrains IDE"),
+    ("*/.pycharm_helpers/*", "a helper of PyCharm, on another machine or in a container"),
+    # What editors start for themselves, with whatever the shell exports that they were started from
+    ("-c import os, os.path, sys; normalize = *", "pyright's probe"),  # common/fullAccessHost.ts; Pylance's, too
+    ("*/pyright", "pyright"),
+    ("*/pyright-langserver", "pyright"),
+    ("*/basedpyright", "pyright"),
+    ("*/basedpyright-langserver", "pyright"),
+    ("*/jedi/inference/compiled/subprocess/__main__.py", "jedi's look into an environment"),
+    ("*/jedi-language-server", "a language server"),
+    ("*/pylsp", "a language server"),
+    ("-m pylsp", "a language server"),
+    ("-c *import neovim; neovim.start_host()*", "Neovim's host for plugins"),  # autoload/provider/pythonx.vim
+    ("-c *import pynvim; pynvim.start_host()*", "Neovim's host for plugins"),
 )
 
 

@@ -48,9 +48,8 @@ class Kept:
             self.socket.detach()
 
 
-def only_in(which: str, lead: Lead) -> str:
-    """What is said where one of several workers is debugged."""
-    one = lead.role.one if lead.role is not None else ""
+def only_in(which: str, one: str) -> str:
+    """What is said where one of several workers is debugged; `one` as in `Role`."""
     return (
         f'breakpoints are hit in {which} only; have one worker ({one}), or use debugpy and PyCharm\'s "Attach to DAP"'
     )
@@ -59,9 +58,11 @@ def only_in(which: str, lead: Lead) -> str:
 class ToForks:
     """Leaves it to the first fork that is a worker, and to a next one when that has ended."""
 
-    def __init__(self, lead: Lead, process: Process, inherit: Callable[[_socket.socket | None, Slot], None]) -> None:
-        """`inherit` is called in the fork, with the connection, if there is one."""
-        self._lead = lead
+    def __init__(
+        self, lead: Lead, process: Process, inherit: Callable[[_socket.socket | None, Slot | None], None]
+    ) -> None:
+        """`inherit` is called in the fork, with the connection, if there is one, and the slot."""
+        self._one = lead.role.one if lead.role is not None else ""
         self._process = process
         self._inherit = inherit
         self._slot = Slot(lead.host, lead.ports[0])
@@ -69,10 +70,12 @@ class ToForks:
         self._kept: Kept | None = None
         self._between = "uwsgi" if _uwsgi.runs() else ""
         self._fork = self._between  # what the fork that is being made is
-        self._told = self._ready = False
+        self._told = self._ready = self._calls_on = False
 
-    def start(self, slot: Slot | None, sock: _socket.socket | None) -> None:
-        """From now on. Without a slot the first worker that finds it free takes it."""
+    def start(self, slot: Slot | None, sock: _socket.socket | None, calls_on: bool = False) -> None:
+        """From now on. Without a slot the first worker that finds it free takes it; with `calls_on` all the workers
+        call, behind what they run, until one has it."""
+        self._calls_on = calls_on
         self._has_slot = slot is not None
         self._slot = slot or self._slot
         self._kept = None if sock is None else Kept(sock)
@@ -95,11 +98,11 @@ class ToForks:
                 os.register_at_fork(after_in_child=self._begin)
                 self._ready = True
             self._has_slot = self._has_slot or self._slot.take(self._process)
-            if not self._has_slot:
+            if not (self._has_slot or self._calls_on):
                 self._fork = "colleague"
-                if self._lead.role and self._lead.role.one and not self._told:
+                if self._one and not self._told:
                     self._told = True
-                    say(only_in("one worker", self._lead))
+                    say(only_in("one worker", self._one))
 
     def _in_parent(self) -> None:
         if self._fork == "worker":  # it has them now
@@ -117,18 +120,23 @@ class ToForks:
 
     def _in_uwsgi(self) -> None:
         """In a worker of uWSGI's, whose master keeps what it has: the first worker takes it, and who replaces that."""
-        if sys.modules["uwsgi"].worker_id() != 1:
+        if self._calls_on:
+            self._has_slot = self._slot.take(self._process.replace(pid=os.getpid()))
+        elif sys.modules["uwsgi"].worker_id() != 1:
             self._close()
             return
-        if self._lead.role and self._lead.role.one:
-            say(only_in("this worker", self._lead))
-        kept, self._kept = self._kept, None
-        self._inherit(None if kept is None else kept.socket, self._slot)
+        elif self._one:
+            say(only_in("this worker", self._one))
+        self._hand_over()
 
     def _begin(self) -> None:
         if self._fork == "worker" and os.getpid() != self._process.pid:
-            kept, self._kept = self._kept, None
-            self._inherit(None if kept is None else kept.socket, self._slot)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        kept, self._kept = self._kept, None
+        slot = self._slot if self._has_slot or not self._calls_on else None
+        self._inherit(None if kept is None else kept.socket, slot)
 
     def _close(self) -> None:
         self._has_slot = False

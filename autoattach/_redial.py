@@ -12,6 +12,8 @@ from autoattach._slot import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from autoattach._network import Greeting
     from autoattach._process import Process
 
@@ -27,8 +29,10 @@ class Redial(Awaited):
     an IDE never meets a session that nobody is behind.
     """
 
-    def __init__(self, host: str, port: int, process: Process) -> None:
+    def __init__(self, host: str, port: int, process: Process, leaves: Callable[[], bool]) -> None:
+        """`leaves` says whether it is for another process to call now."""
         super().__init__()
+        self._leaves = leaves
         self._place = host, port
         self._process = process
         self._slot = Slot(host, port)
@@ -51,16 +55,16 @@ class Redial(Awaited):
                 continue
             data = peek(self._sock)
             verdict = greeting(data) if data else None if data is None else False
-            if verdict:
+            if verdict and not self._leaves():
                 sock, self._sock = self._sock, None
                 return [sock]
-            if verdict is False:
+            if verdict is not None:
                 self._hang_up()
             elif data:
                 time.sleep(0.02)  # the rest of it is on its way
 
     def _dial(self) -> None:
-        if not self._slot.take(self._process):
+        if self._leaves() or not self._slot.take(self._process):
             return
         try:
             family, address = resolve(*self._place)

@@ -284,7 +284,7 @@ class Settings(Frozen):
             awaited=bool(environ.get(RUN)),
             terminal_ide=_terminal_ide(environ),
             endpoints=environ.get(ENDPOINTS) or None,
-            completing=any(map(_asks_for_completion, environ)),
+            completing=any(_asks_for_completion(name, "COMP_WORDS" in environ) for name in environ),
             debugged=bool(environ.get("DEBUGPY_RUNNING")),
             hints={name: environ[name] for name in HINTS if environ.get(name)},
             words=_later(environ.get("START_DEBUGGER", "")) if fields["on"] and not _bad(problems) else (),
@@ -298,11 +298,12 @@ def _bad(problems: "list[SettingError]") -> bool:
     return any(problem.name == "START_DEBUGGER" for problem in problems)
 
 
-def _asks_for_completion(name: str) -> bool:
-    """argcomplete and click (`_FLASK_COMPLETE`); pip and Django, which set theirs beside the shell's `COMP_WORDS`."""
+def _asks_for_completion(name: str, with_words: bool) -> bool:
+    """argcomplete and click (`_FLASK_COMPLETE`); pip and Django, which set theirs beside the shell's `COMP_WORDS`: so
+    that a user's `EDITOR_AUTO_COMPLETE` is none of these."""
     return (
         name == "_ARGCOMPLETE"
-        or name.endswith("_AUTO_COMPLETE")
+        or (with_words and name.endswith("_AUTO_COMPLETE"))
         or (name.startswith("_") and name.endswith("_COMPLETE"))
     )
 

@@ -18,11 +18,13 @@ class EndingSignals:
     A KeyboardInterrupt out of a start-up hook would be a fatal error, and debuggers swallow it while they load. As
     process 1 the default action of both is to do nothing; there the process exits with 128 and the signal's number.
 
-    A program that has `started` meets its KeyboardInterrupt itself.
+    A program that has `started` meets its KeyboardInterrupt itself. A worker that was just forked has its master's
+    handlers, which would only note the signal, in the wrong process: it has not begun, and ends.
     """
 
-    def __init__(self, started: bool) -> None:
+    def __init__(self, started: bool, forked: bool = False) -> None:
         self._started = started
+        self._forked = forked
 
     def __enter__(self) -> None:
         self._before: dict[int, Any] = {}
@@ -32,9 +34,12 @@ class EndingSignals:
             wanted = {_signal.SIGINT: self._exit, _signal.SIGTERM: self._exit}
         if self._started:
             del wanted[_signal.SIGINT]
+        if self._forked:
+            wanted = dict.fromkeys((_signal.SIGINT, _signal.SIGTERM, _signal.SIGQUIT), _signal.SIG_DFL)
         for number, action in wanted.items():
             now = _signal.getsignal(number)
-            if now in (_signal.default_int_handler, _signal.SIG_DFL) and now is not action:
+            masters = self._forked and callable(now)
+            if (now in (_signal.default_int_handler, _signal.SIG_DFL) or masters) and now is not action:
                 try:
                     _signal.signal(number, action)
                 except ValueError:  # not the main thread

@@ -149,6 +149,26 @@ def test_what_runs(command: str, runs: str) -> None:
         ("/venv/bin/python /venv/bin/pip install x", True),
         ("python pip_helper.py", False),
         ("python ./pip", True),
+        ("python /venv/bin/pip3", True),
+        ("python /venv/bin/pip3.11 install x", True),
+        ("python pip.py", False),
+        ("python pip3_report.py", False),
+        ("python /home/me/pip3/app.py", False),
+        ("python /home/me/pip3d/app.py", False),
+        ("python /home/me/pip/app.py", False),
+        ("python completion.py", False),
+        ("python -m argcomplete._check_module app", True),
+        ("python -m poetry install", True),
+        ("python -m poetry_tools", False),
+        ("python /opt/pycharm-2024.1/plugins/python-ce/helpers/packaging_tool.py list", True),
+        ("python /opt/pycharm-2024.1/plugins/python/helpers/generator3/__main__.py", True),
+        ("python /home/me/.local/share/JetBrains/IntelliJIdea2024.1/python/helpers/packaging_tool.py", True),
+        ("python /opt/.pycharm_helpers/pycharm/django_manage.py", True),
+        ("python /home/me/pycharm-projects/shop/helpers/load.py", False),
+        ("python /home/me/PycharmProjects/shop/helpers/load.py", False),
+        ("python /srv/app/plugins/python_tools/helpers/load.py", False),
+        ("python /home/me/.vscode-server/extensions/ms-python.python-2026.1/python_files/x.py", True),
+        ("python /venv/lib/python3.11/site-packages/jedi/inference/compiled/subprocess/__main__.py /x 3.11.7", True),
         ("python -m venv x", True),
         ("python -m venvy", False),
         ("python /x/debugpy/adapter --for-server 1", True),
@@ -164,6 +184,29 @@ def test_what_runs(command: str, runs: str) -> None:
 def test_never_attached_to(command: str, skipped: bool) -> None:
     """Helpers and tools are turned away, and not what merely looks like them."""
     assert (gate(settings(), process(*command.split())) is not None) == skipped
+
+
+FILTERED = "import sys; sys.path[:] = [p for p in sys.path if p != '']; import "
+
+
+@pytest.mark.parametrize(
+    ("code", "skipped"),
+    [
+        # as virtualenv 21.15, pipx, pyright and Neovim write it
+        (FILTERED + "runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)", True),
+        (FILTERED + "os, runpy, venv; runpy.run_module('venv', run_name='__main__', alter_sys=True)", True),
+        ("import sys\nspec = importlib.util.spec_from_file_location('virtualenv', sys.argv[1])\n", True),
+        ("from pip._internal.cli.main import main", True),
+        ("import os, os.path, sys; normalize = lambda p: os.path.normcase(os.path.normpath(p)); cwd = 1", True),
+        ('import sys; sys.path = [p for p in sys.path if p != ""]; import neovim; neovim.start_host()', True),
+        ("import runpy; runpy.run_module('pipeline')", False),
+        ("import os, os.path, sys; print(1)", False),
+        ("from pipeline import main; main()", False),
+    ],
+)
+def test_never_attached_to_by_its_code(code: str, skipped: bool) -> None:
+    """The same for what is run by `-c`."""
+    assert (gate(settings(), process("python", "-c", code)) is not None) == skipped
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,31 @@ def test_a_mute_pycharm_does_not_hold_a_worker(start: Run, server: Server, worke
     assert "says nothing" in program.ours[-1]
 
 
+@forks
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_worker_is_ended_before_it_has_begun(start: Run, server: Server, worker: Path, number: int) -> None:
+    """A worker that is told to end while its debugger is being loaded ends at once: its master's handler, which it has
+    inherited, does not swallow that."""
+    gunicorn = worker.parent / "gunicorn"
+    handler = f"import signal\nsignal.signal({int(number)}, lambda *_: None)\n"
+    write(gunicorn, "__main__.py", handler + (gunicorn / "__main__.py").read_text())
+    write(
+        gunicorn,
+        "arbiter.py",
+        ARBITER.replace("if pid == 0:", "print('forked', pid, flush=True)\n        if pid == 0:"),
+    )
+    program = start("-m", "gunicorn", 1)
+    session = server.accept()  # greets, and does not go on
+    first = wait_until(lambda: pids(program, "forked"), "worker", program=program)[0]
+    wait_until(lambda: session.received, "debugger in the worker", program=program)
+    os.kill(first, number)
+    second = stop_in(serve(server, {worker: [line_of(worker, "booted =")]}), worker, "booted =")
+    end(program)
+    assert second != first
+    assert pids(program, "worker") == [second]
+    assert said(program, SLOT) == [second]
+
+
 OTHER_FORKS = {
     "os.fork": "os.fork() == 0 and (print('other', os.getpid(), flush=True), time.sleep(100), os._exit(0))",
     "preexec_fn": """subprocess.Popen([sys.executable, "-c", "import os, time; print('other', os.getpid(), flush=True); time.sleep(100)"], preexec_fn=os.getpid)""",
@@ -562,6 +587,48 @@ def test_a_server_that_spawns_and_nobody_there(start: Run, spawned: Path) -> Non
     wait_until(lambda: len(pids(program, "worker")) == 2, "workers", program=program)
     end(program)
     assert len(program.ours) == 1
+    assert not program.others
+
+
+@forks
+@pytest.mark.parametrize("command", ["-m gunicorn 2", "-m uvicorn --workers 2"])
+def test_pycharm_comes_to_workers_that_run(start: Run, port: int, worker: Path, spawned: Path, command: str) -> None:
+    """Started before PyCharm, the workers call behind what they run. When it comes one of them has it, and another when
+    that has died; a line says which, that breakpoints are hit there only, and what to do."""
+    program = start(*command.split(), DEBUGGER_WAIT=0)
+    wait_until(lambda: len(pids(program, "worker")) == 2, "workers", program=program)
+    with Server(port=port) as server:
+        breakpoints = {worker: [line_of(worker, "here =")]}
+        first = stop_in(serve(server, breakpoints), worker, "here =", last=True)
+        wait_until(lambda: said(program, ONLY), "line", program=program)
+        os.kill(first, signal.SIGKILL)
+        second = stop_in(serve(server, breakpoints), worker, "here =", last=True)
+        end(program)
+    assert len(said(program, "trying again in the background")) == 1
+    assert said(program, ONLY)[0] == first != second
+    assert said(program, SLOT) == [first, second]
+    assert f"master {program.pid} False" in program.stdout
+    assert not program.others
+
+
+@pytest.mark.parametrize("command", ["app.py", "manage.py runserver"])
+def test_pycharm_comes_to_a_reload_pair(start: Run, port: int, tmp_path: Path, command: str) -> None:
+    """Started before PyCharm, a reloader's child calls behind what it runs, and not its parent, be it known to reload
+    or not; after an edit the next child has it."""
+    write(tmp_path, command.split()[0], "MARK = 'RUN_MAIN'\n" + __import__("textwrap").dedent(PAIR))
+    turn = "    def turn():\n        now = os.getpid()\n        time.sleep(0.02 if now else 0)\n"
+    inner = write(tmp_path, "inner.py", INNER.replace("time.sleep(0.02)", "turn()") + turn)
+    program = start(*command.split(), DEBUGGER_WAIT=0)
+    program.wait_for("grandchild", "stdout")
+    with Server(port=port) as server:
+        first = stop_in(serve(server, {inner: [line_of(inner, "now =")]}), inner, "now =", last=True)
+        (tmp_path / "edited").touch()
+        second = stop_in(serve(server, {inner: [line_of(inner, "here =")]}), inner, "here =")
+        end(program)
+    assert program.pid not in (first, second)
+    assert said(program, "trying again in the background") == [program.pid]
+    assert said(program, SLOT) == [first, second]
+    assert len(program.ours) == 3
     assert not program.others
 
 

@@ -171,10 +171,18 @@ def test_pip_is_left_alone(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["_ARGCOMPLETE", "_FLASK_COMPLETE", "PIP_AUTO_COMPLETE", "DJANGO_AUTO_COMPLETE"])
 def test_completion_is_left_alone(run: Run, name: str) -> None:
     """A shell that asks a program for a completion is neither held nor told anything; DEBUGGER_ONLY attaches to it."""
-    expect_silence(run("-c", "print(1)", **{name: "1"}), "1\n")
-    named = run("-c", "print(1)", DEBUGGER_ONLY="-c", DEBUGGER_WAIT=0, **{name: "1"})
+    asked = {name: "1", "COMP_WORDS": "app ru", "COMP_CWORD": "1"}
+    expect_silence(run("-c", "print(1)", **asked), "1\n")
+    named = run("-c", "print(1)", DEBUGGER_ONLY="-c", DEBUGGER_WAIT=0, **asked)
     assert named.wait() == 0
     assert named.ours
+
+
+def test_a_setting_is_no_completion(run: Run) -> None:
+    """A user's own setting with such a name, and no shell that asks, keeps nobody out."""
+    program = run("-c", "print(1)", EDITOR_AUTO_COMPLETE=1, DEBUGGER_WAIT=0)
+    assert program.wait() == 0
+    assert program.ours
 
 
 def test_verbose(run: Run) -> None:
