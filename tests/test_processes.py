@@ -166,6 +166,30 @@ def test_it_goes_meanwhile(run: Run, tmp_path: Path, port: int, way: str, goes: 
         assert any("adapter has gone" in line for line in program.ours)
 
 
+@pytest.mark.parametrize("way", MOST)
+@pytest.mark.parametrize("goes", ["the adapter", "the client"])
+def test_it_goes_meanwhile_from_a_child(run: Run, tmp_path: Path, port: int, way: str, goes: str) -> None:
+    """The same in a child that debugpy carries by itself: what it forks, starts or execs later runs."""
+    program_of(tmp_path, way)
+    body = f"while not os.path.exists('go'): time.sleep(0.02)\n        time.sleep(0.3)\n        {WAYS[way]}"
+    main = write(tmp_path, "app.py", MAIN.format(body=body))
+    write(tmp_path, "parent.py", "import subprocess, sys\nsys.exit(subprocess.call([sys.executable, 'app.py']))\n")
+    program = run("parent.py", DEBUGGER_WAIT=60, DEBUGGER_IDE="debugpy")
+    client = Client.connect("127.0.0.1", port, LIMIT)
+    client.attach()
+    child = client.child(breakpoints={str(main): [line_of(main, "first = 1")]})
+    child.continue_(child.wait_stopped())
+    if goes == "the adapter":
+        os.kill(adapter_of(port), signal.SIGKILL)
+    else:
+        child.disconnect()
+        client.disconnect()
+    (tmp_path / "go").touch()
+    expect_end(program)
+    child.close()
+    client.close()
+
+
 def adapter_of(port: int) -> int:
     """The process that listens on the port, as the system records it."""
     from autoattach._network import holder

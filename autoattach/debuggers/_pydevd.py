@@ -32,10 +32,13 @@ PROCESS_FUNCTIONS = {
 }  # fmt: skip
 
 
-def remember_process_functions(ledger: Ledger) -> None:
-    """Enter into the ledger what takes back pydevd's replacements of fork, exec, spawn and subprocess."""
+def remember_process_functions(ledger: Ledger, replaced: bool = False) -> None:
+    """Enter into the ledger what takes back pydevd's replacements of fork, exec, spawn and subprocess.
+
+    `replaced`: it may have replaced them already, and keeps what was there before under names of its own.
+    """
     originals = [
-        (module, name, getattr(module, name))
+        (module, name, getattr(module, f"original_{name}" if replaced else name, None) or getattr(module, name))
         for module_name, names in PROCESS_FUNCTIONS.items()
         for module in [_import(module_name)]
         for name in names
@@ -246,6 +249,21 @@ def global_debugger() -> Any:
     constants = sys.modules.get("_pydevd_bundle.pydevd_constants")
     get = getattr(constants, "get_global_debugger", None)  # it may be half imported, in another thread
     return get() if get is not None else None
+
+
+def name_what_runs() -> bool:
+    """Have pydevd.py, run as a program, its own name, as soon as it has its debugger; whether it has.
+
+    It takes it only as it begins to run the program. Until then the name is a second copy's, imported to read the
+    command line (all releases): what is changed there changes nothing.
+    """
+    debugger = global_debugger()
+    for name in ("__main__", "pydevd") if debugger is not None else ():
+        module = sys.modules.get(name)
+        if module is not None and vars(module) is type(debugger).run.__globals__:
+            sys.modules["pydevd"] = module
+            return True
+    return False
 
 
 def stop(frame: FrameType) -> None:

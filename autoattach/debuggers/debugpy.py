@@ -57,9 +57,10 @@ class Debugpy(Debugger):
     def carried(self, task: Task | None, seconds: float) -> None:
         until = time.monotonic() + seconds
         while task is not None and time.monotonic() < until:
-            # pydevd.py, run as a program, takes this name before it waits for a client, and runs the program afterwards
-            if "pydevd" in sys.modules and common.global_debugger() is not None:
+            if common.name_what_runs():  # before pydevd, run as a program, runs ours
                 task.ledger.enter("debugpy", _stop)
+                common.remember_process_functions(task.ledger, replaced=True)
+                common.forgive_forks()
                 _patch(task, 0)
                 if not sys.modules["pydevd_file_utils"]._last_client_server_paths_set:  # else its client was quicker
                     common.set_path_mappings(task.path_mappings)
