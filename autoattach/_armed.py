@@ -52,12 +52,16 @@ class Armed:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._pid = os.getpid()
-        self._main = _thread.get_ident()
+        self.main = _thread.get_ident()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
-        self._main = _thread.get_ident()
+        self.main = _thread.get_ident()
+
+    def in_main_thread(self) -> bool:
+        """Whether it is the main thread that asks."""
+        return _thread.get_ident() == self.main
 
     def is_on(self) -> bool:
         """Whether this process is meant: with DEBUGGER_SUBPROCESS=0 a fork is not."""
@@ -88,7 +92,7 @@ class Armed:
     def _attach(self, wait: float | None, for_what: str, redials: bool) -> bool:
         from autoattach._threads import import_threading
 
-        import_threading(self._main)
+        import_threading(self.main)
         from autoattach import _calls
         from autoattach._leader import how_long
         from autoattach._network import spell

@@ -37,6 +37,9 @@ class Uncaught:
         self._turn = _thread.allocate_lock()
         self._held = 0  # the process that has been
         self._ended = False
+        self._waiting: Any = None  # what a thread that is held waits for
+        if hasattr(os, "register_at_fork"):  # a fork made while another thread is held would inherit it locked
+            os.register_at_fork(after_in_child=lambda: setattr(self, "_turn", _thread.allocate_lock()))
 
     def in_main(self) -> None:
         """The program ends. If an exception has ended it, Python has left that in `sys`, after it was reported.
@@ -74,6 +77,8 @@ class Uncaught:
 
         def shut_down() -> None:
             # Called as the main thread ends, before it waits for the others: for debuggers it is still alive here.
+            if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+                self._let_go()  # Ctrl-C has ended the program, and is to end the hold of another thread, too
             self.in_main()
             shutdown()
 
@@ -98,12 +103,19 @@ class Uncaught:
     def _report(self, error: BaseException | None) -> None:
         if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():
             return
+        if error.__traceback__ is None:  # reported, and never raised: there is no place to show
+            return
         try:
-            # Where an IDE is there already it has had its say.
-            if self._held != os.getpid() and not self._armed.is_client_connected():
+            # Where an IDE is there already it has had its say; whoever fails while one is waited for has its turn.
+            is_first = self._held != os.getpid()
+            if (is_first or self._turn.locked()) and not self._armed.is_client_connected():
                 self._hold(error)
         except KeyboardInterrupt:  # Ctrl-C ends the hold; the program ends as it would have
             pass
+        except Exception as failure:  # out of the debugger: none of the program's
+            from autoattach._notices import say
+
+            say(f"{type(failure).__name__}: {failure}; running on without a debugger")
 
     def _hold(self, error: BaseException) -> None:
         from autoattach._notices import say
@@ -112,23 +124,49 @@ class Uncaught:
             connected = self._armed.is_client_connected()
             if not connected and self._held != os.getpid():
                 self._held = os.getpid()
-                wait = self._armed.settings.wait
                 say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
-                connected = self._armed.attach(
-                    EXCEPTION_WAIT if wait is None else wait, "an uncaught exception", redials=False
-                )
-        if connected:
-            from autoattach import _loading, debuggers
+                connected = self._attach() if self._armed.in_main_thread() else self._attach_aside()
+            if connected:  # one after the other: where an IDE goes on, all threads do
+                from autoattach import _loading, debuggers
 
-            loader = _loading.current()
-            assert loader is not None
-            debuggers.load(loader.debugger).show(error)
+                loader = _loading.current()
+                assert loader is not None
+                debuggers.load(loader.debugger).show(error)
+
+    def _attach(self) -> bool:
+        from autoattach._signals import HandledSignals
+
+        wait = self._armed.settings.wait
+        with HandledSignals():
+            return self._armed.attach(EXCEPTION_WAIT if wait is None else wait, "an uncaught exception", redials=False)
+
+    def _attach_aside(self) -> bool:
+        """The same for another thread than the main one, which Ctrl-C does not reach: it can be let go."""
+        from autoattach._outside import hidden_thread
+
+        outcome: list[bool] = []
+        self._waiting = over = _thread.allocate_lock()
+        over.acquire()
+
+        def attach() -> None:
+            try:
+                outcome.append(self._attach())
+            finally:
+                self._let_go()
+
+        hidden_thread(self._armed.main, attach)
+        over.acquire()
+        return any(outcome)
+
+    def _let_go(self) -> None:
+        """End the hold of a thread, if there is one."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.release()
 
 
 def _place(error: BaseException) -> str:
-    traceback = error.__traceback__
-    if traceback is None:
-        return "(nobody knows where)"
+    traceback: Any = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
     return f"at {os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"

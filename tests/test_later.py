@@ -254,6 +254,110 @@ def test_an_ide_that_leaves_at_an_exception(run: Run, ide: Play, tmp_path: Path)
 
 
 @EACH
+def test_exceptions_at_once(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """What else fails while the process is held is shown as well, one after the other."""
+    text = """
+        import threading
+        together = threading.Barrier(2)
+        def fail(n):
+            together.wait()
+            raise KeyError(n)  # raised
+        threads = [threading.Thread(target=fail, args=(n,)) for n in (1, 2)]
+        for thread in threads:
+            thread.start()
+    """
+    path = write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    wait_until(lambda: program.others.count("KeyError: ") == 2, "both reports", program=program)
+    there = ide(debugger)
+    seen = []
+    for _ in range(2):
+        stop = stop_of(there, program)
+        assert stop.place == f"app.py:{line_of(path, '# raised')}"
+        assert there.stops.empty()
+        seen.append(stop.locals["n"])
+        stop.go_on()
+    assert sorted(seen) == ["1", "2"]
+    assert program.wait() == 0, program.dump()
+
+
+@needs("debugpy")
+def test_an_exception_that_was_never_raised(run: Run, tmp_path: Path) -> None:
+    """What is reported to asyncio and was never raised has no place to show: it does not hold the program."""
+    text = """
+        import asyncio
+        async def main():
+            context = {"message": "lost", "exception": ValueError("never raised")}
+            asyncio.get_running_loop().call_exception_handler(context)
+            print("end")
+        asyncio.run(main())
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception")
+    assert (program.wait(), program.stdout, program.stderr) == bare(tmp_path, "app.py")
+
+
+@forks
+@needs("debugpy")
+def test_a_fork_of_a_held_process(run: Run, tmp_path: Path) -> None:
+    """A fork that is made while another thread is held has its own moment."""
+    text = """
+        import os, threading, time
+        threading.Thread(target=lambda: [][0]).start()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        if not os.fork():
+            raise KeyError("child")
+        time.sleep(100)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+    program.wait_for("waiting up to")
+    (tmp_path / "go").touch()
+    program.wait_for("uncaught KeyError")
+
+
+@signals
+@needs("debugpy")
+@pytest.mark.parametrize("where", ["thread", "asyncio", "handler"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where: str, number: int) -> None:
+    """Also where another thread is held, below asyncio, and where the program has handlers of its own, which are
+    called: they may only set a flag."""
+    texts = {
+        "thread": """
+            import threading
+            thread = threading.Thread(target=lambda: [][0])
+            thread.start()
+            thread.join()
+        """,
+        "asyncio": """
+            import asyncio, signal
+            async def main():
+                loop, ended = asyncio.get_running_loop(), asyncio.Event()
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.add_signal_handler(number, ended.set)
+                loop.call_soon(lambda: [][0])
+                await ended.wait()
+            asyncio.run(main())
+        """,
+        "handler": """
+            import signal
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda number, frame: print("handled", number, flush=True))
+            [][0]
+        """,
+    }
+    status = {"thread": -number, "asyncio": 0, "handler": 1}[where]
+    write(tmp_path, "app.py", texts[where])
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+    program.wait_for("waiting up to")
+    program.send(number)
+    assert program.wait(LIMIT / 2) == status, program.dump()
+    assert program.stdout == (f"handled {int(number)}\n" if where == "handler" else "")
+
+
+@EACH
 def test_breakpoint(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
     """The first breakpoint() attaches, and the IDE stands at it, or at the next line; so it does at each later one."""
     text = """
