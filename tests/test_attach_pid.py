@@ -198,6 +198,15 @@ def test_a_program_without_a_hook_is_attached_to_detached_from_and_attached_to_a
 
 
 @injects
+def test_two_who_attach_at_once(run: Run, command: Run, tmp_path: Path, port: int) -> None:
+    """One after the other has its turn, for a process has room for one gdb; both are told of the one session."""
+    program = plain(run, tmp_path, IDLE)
+    both = [command("attach", "--ide", "debugpy", "--port", port, program.pid) for _ in range(2)]
+    assert [done.wait() for done in both] == [0, 0], "".join(done.dump() for done in both)
+    assert all(f"VS Code can attach at 127.0.0.1:{port}" in done.stdout for done in both)
+
+
+@injects
 @needs("debugpy")
 def test_a_program_that_is_blocked_in_a_call(run: Run, call: Call, tmp_path: Path, port: int) -> None:
     """It is attached to while its main thread sleeps in the kernel, and stops once that has returned."""
