@@ -330,7 +330,9 @@ def test_one_per_port(hub: Callable[..., Program], run: Run, port: int, tmp_path
 
 def test_another_program_on_the_port(run: Run, port: int) -> None:
     """Another program on the port is named, in one line."""
-    code = f"import socket, time\nsock = socket.socket()\nsock.bind(('127.0.0.1', {port}))\nsock.listen()\ntime.sleep(99)"
+    code = (
+        f"import socket, time\nsock = socket.socket()\nsock.bind(('127.0.0.1', {port}))\nsock.listen()\ntime.sleep(99)"
+    )
     other = run("-c", code, START_DEBUGGER=None)
     wait_until(lambda: listeners(port), "listener", program=other)
     program = run("-m", "autoattach", "hub", "--port", port)
