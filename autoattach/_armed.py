@@ -53,11 +53,14 @@ class Armed:
         self.settings = settings
         self._pid = os.getpid()
         self.main = _thread.get_ident()
+        self.turn = _thread.RLock()
+        """Whoever waits for an IDE has it; others wait for it meanwhile. (The same thread may come by once more.)"""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         self.main = _thread.get_ident()
+        self.turn = _thread.RLock()  # another thread of the parent may have had it
 
     def in_main_thread(self) -> bool:
         """Whether it is the main thread that asks."""

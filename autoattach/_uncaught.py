@@ -34,12 +34,10 @@ class Uncaught:
 
     def __init__(self, armed: Armed) -> None:
         self._armed = armed
-        self._turn = _thread.allocate_lock()
         self._held = 0  # the process that has been
+        self._busy = 0  # how many have the turn, or had it where this is a fork
         self._ended = False
         self._waiting: Any = None  # what a thread that is held waits for
-        if hasattr(os, "register_at_fork"):  # a fork made while another thread is held would inherit it locked
-            os.register_at_fork(after_in_child=lambda: setattr(self, "_turn", _thread.allocate_lock()))
 
     def in_main(self) -> None:
         """The program ends. If an exception has ended it, Python has left that in `sys`, after it was reported.
@@ -108,7 +106,7 @@ class Uncaught:
         try:
             # Where an IDE is there already it has had its say; whoever fails while one is waited for has its turn.
             is_first = self._held != os.getpid()
-            if (is_first or self._turn.locked()) and not self._armed.is_client_connected():
+            if (is_first or self._busy) and not self._armed.is_client_connected():
                 self._hold(error)
         except KeyboardInterrupt:  # Ctrl-C ends the hold; the program ends as it would have
             pass
@@ -120,18 +118,22 @@ class Uncaught:
     def _hold(self, error: BaseException) -> None:
         from autoattach._notices import say
 
-        with self._turn:
-            connected = self._armed.is_client_connected()
-            if not connected and self._held != os.getpid():
-                self._held = os.getpid()
-                say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
-                connected = self._attach() if self._armed.in_main_thread() else self._attach_aside()
-            if connected:  # one after the other: where an IDE goes on, all threads do
-                from autoattach import _loading, debuggers
+        with self._armed.turn:
+            self._busy += 1
+            try:
+                connected = self._armed.is_client_connected()
+                if not connected and self._held != os.getpid():
+                    self._held = os.getpid()
+                    say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
+                    connected = self._attach() if self._armed.in_main_thread() else self._attach_aside()
+                if connected:  # one after the other: where an IDE goes on, all threads do
+                    from autoattach import _loading, debuggers
 
-                loader = _loading.current()
-                assert loader is not None
-                debuggers.load(loader.debugger).show(error)
+                    loader = _loading.current()
+                    assert loader is not None
+                    debuggers.load(loader.debugger).show(error)
+            finally:
+                self._busy -= 1
 
     def _attach(self) -> bool:
         from autoattach._signals import HandledSignals

@@ -381,6 +381,27 @@ def test_breakpoint(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
 
 
 @needs("debugpy")
+def test_breakpoints_at_once(run: Run, tmp_path: Path) -> None:
+    """The breakpoint() of another thread meanwhile waits for the IDE as well: it is not passed by."""
+    text = """
+        import sys, threading
+        together = threading.Barrier(2)
+        def f():
+            together.wait()
+            breakpoint()
+            print("passed", file=sys.stderr)
+        threads = [threading.Thread(target=f) for n in (1, 2)]
+        for thread in threads:
+            thread.start()
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="breakpoint", DEBUGGER_WAIT=1)
+    assert program.wait() == 0, program.dump()
+    assert program.others == "passed\n" * 2
+    assert program.stderr.index("nobody attached in 1 s") < program.stderr.index("passed")
+
+
+@needs("debugpy")
 def test_breakpoint_and_nobody_there(run: Run, tmp_path: Path, port: int) -> None:
     """breakpoint() holds the program once, as DEBUGGER_WAIT says; PYTHONBREAKPOINT=0 switches it off."""
     write(tmp_path, "app.py", "for n in range(3):\n    breakpoint()\nprint('end')\n")
