@@ -600,6 +600,30 @@ def test_a_fork_is_armed(run: Run, ide: Play, tmp_path: Path, port: int) -> None
 
 
 @signals
+@forks
+@needs("debugpy")
+def test_a_fork_of_multiprocessings_server_is_armed(run: Run, tmp_path: Path) -> None:
+    """The command line that it has is its server's, which is never attached to."""
+    text = """
+        import multiprocessing, os, signal
+        def work():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while not os.path.exists("stop"):
+                pass
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("forkserver").Process(target=work)
+            process.start()
+            process.join()
+            print("exit", process.exitcode)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="signal")
+    program.wait_for("VS Code can attach at")
+    (tmp_path / "stop").touch()
+    assert (program.wait(), program.stdout) == (0, "exit 0\n"), program.dump()
+
+
+@signals
 @needs("debugpy")
 def test_words_combine(run: Run, ide: Play, tmp_path: Path) -> None:
     """Several words are several moments; the session that the first has opened is there for the next."""
