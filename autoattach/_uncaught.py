@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 
 def arm(armed: Armed) -> None:
-    """From now on the main thread, `threading`'s and asyncio's event loops tell of what nobody has caught."""
+    """From now on the main thread, `threading`'s, asyncio's event loops and multiprocessing's children tell of what
+    nobody has caught."""
     uncaught = Uncaught(armed)
     atexit.register(uncaught.in_main)
     when_imported("threading", uncaught.watch_threads)
     when_imported("asyncio.base_events", uncaught.watch_loops)
+    when_imported("multiprocessing.process", uncaught.watch_processes)
 
 
 class Uncaught:
@@ -97,6 +99,29 @@ class Uncaught:
 
         call_exception_handler.__doc__ = call.__doc__
         base_events.BaseEventLoop.call_exception_handler = call_exception_handler
+
+    def watch_processes(self, process: Any) -> None:
+        """In the module `multiprocessing.process`, whose children report by `traceback.print_exc()` (3.8 to 3.15)."""
+        bootstrap = process.BaseProcess._bootstrap
+
+        def report(traceback: Any) -> None:
+            print_exc = traceback.print_exc
+
+            def print_and_report(*arguments: Any, **keywords: Any) -> None:
+                print_exc(*arguments, **keywords)
+                if sys._getframe(1).f_code is bootstrap.__code__:
+                    traceback.print_exc = print_exc
+                    sys.stderr.flush()
+                    self._report(sys.exc_info()[1])
+
+            print_and_report.__doc__ = print_exc.__doc__
+            traceback.print_exc = print_and_report
+
+        def _bootstrap(child: Any, *arguments: Any, **keywords: Any) -> Any:
+            when_imported("traceback", report)
+            return bootstrap(child, *arguments, **keywords)
+
+        process.BaseProcess._bootstrap = _bootstrap
 
     def _report(self, error: BaseException | None) -> None:
         if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():

@@ -93,7 +93,7 @@ def test_until_then(run: Run, tmp_path: Path, port: int, word: str) -> None:
         import os, sys
         print(sys.excepthook is sys.__excepthook__, sorted(name for name in sys.modules if name in (
             "threading", "socket", "re", "typing", "signal", "pydevd", "debugpy", "asyncio", "flask", "enum")))
-        import threading, asyncio, signal
+        import threading, asyncio, signal, multiprocessing.process
         print(threading.excepthook.__module__, signal.getsignal(signal.SIGINT))
         print([type(one).__name__ for one in sys.meta_path if "autoattach" in type(one).__module__] == %r)
     """
@@ -184,6 +184,38 @@ def test_an_exception_that_does_not_end_it(run: Run, ide: Play, tmp_path: Path, 
     stop.go_on()
     assert program.wait() == 0, program.dump()
     assert program.stdout == "end\n"
+
+
+@pytest.mark.parametrize(
+    ("debugger", "method"),
+    [
+        pytest.param("debugpy", "spawn", marks=needs("debugpy")),
+        *(pytest.param(name, "fork", marks=[forks, needs(name)]) for name in DEBUGGERS),
+    ],
+)
+def test_an_exception_in_a_process(run: Run, ide: Play, tmp_path: Path, debugger: str, method: str) -> None:
+    """So it is in a process of multiprocessing's, once that has reported it; then the process ends as it would have."""
+    text = f"""
+        import multiprocessing
+        def fail(n):
+            n += 1
+            raise KeyError(n)  # raised
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=fail, args=(6,), name="P")
+            process.start()
+            process.join()
+            print(process.exitcode)
+    """
+    path = write(tmp_path, "app.py", text)
+    expected = bare(tmp_path, "app.py")
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    program.wait_for("uncaught KeyError at app.py")
+    assert program.others == expected[2]
+    stop = stop_of(ide(debugger), program)
+    assert stop.place == f"app.py:{line_of(path, '# raised')}"
+    assert stop.locals["n"] == "7"
+    stop.go_on()
+    assert (program.wait(), program.stdout, program.others) == expected
 
 
 @needs("debugpy")
