@@ -93,8 +93,9 @@ class Armed:
         return False
 
     def _attach(self, wait: float | None, for_what: str, redials: bool) -> bool:
-        from autoattach._threads import import_threading
+        from autoattach._threads import import_threading, refuse_gevent
 
+        refuse_gevent()
         import_threading(self.main)
         from autoattach import _calls
         from autoattach._leader import how_long

@@ -13,6 +13,7 @@ import sys
 
 from autoattach._imports import when_imported
 from autoattach._plan import EXCEPTION_WAIT
+from autoattach._threads import gevent_has_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ class Uncaught:
                 if not connected and self._held != os.getpid():
                     self._held = os.getpid()
                     say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
-                    connected = self._attach() if self._armed.in_main_thread() else self._attach_aside()
+                    aside = not (self._armed.in_main_thread() or gevent_has_threads())
+                    connected = self._attach_aside() if aside else self._attach()
                 if connected:  # one after the other: where an IDE goes on, all threads do
                     from autoattach import _loading, debuggers
 

@@ -565,6 +565,44 @@ def test_gevent(run: Run, ide: Play, tmp_path: Path, port: int, word: str) -> No
 
 @signals
 @needs("debugpy")
+@pytest.mark.parametrize("way", ["exception", "thread", "breakpoint", "call"])
+def test_gevent_at_a_moment(run: Run, tmp_path: Path, way: str) -> None:
+    """So it does at an exception, at breakpoint() and where the program asks for a debugger, and is not held."""
+    pytest.importorskip("gevent")
+    text = """
+        from gevent import monkey
+        monkey.patch_all()
+        import sys, threading
+        def fail():
+            raise ValueError
+        if sys.argv[1] == "exception":
+            fail()
+        elif sys.argv[1] == "thread":
+            threading.excepthook = lambda failure: print(failure.exc_type, file=sys.stderr)
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+        elif sys.argv[1] == "breakpoint":
+            breakpoint()
+        elif "START_DEBUGGER" in __import__("os").environ:
+            import autoattach
+            try:
+                autoattach.attach()
+            except autoattach.DebuggerError as error:
+                print("autoattach[]:", error, file=sys.stderr)
+        print("end")
+    """
+    write(tmp_path, "app.py", text)
+    with Program(tmp_path, "app.py", way, PYTHONBREAKPOINT=0) as alone:
+        expected = alone.wait(), alone.stdout, alone.stderr
+    word = {"thread": "exception", "call": "breakpoint"}.get(way, way)
+    program = run("app.py", way, START_DEBUGGER=word)
+    assert (program.wait(LIMIT / 2), program.stdout, program.others) == expected, program.dump()
+    assert "gevent has changed the threads of this program" in program.ours[-1]
+
+
+@signals
+@needs("debugpy")
 @pytest.mark.parametrize("before", [True, False])
 def test_the_programs_own_handler(run: Run, ide: Play, tmp_path: Path, before: bool) -> None:
     """A handler that the program sets for the signal is called, and is what the program is told that there is; asyncio's
