@@ -675,3 +675,5 @@ def test_advice_names_options() -> None:
     assert as_options("set DEBUGGER_IDE=vscode or DEBUGGER_IDE=pycharm") == "--ide vscode or --ide pycharm"
     assert as_options("set DEBUGGER_PORT to another port") == "set --port to another port"
     assert as_options("pip install autoattach[vscode]") == "pip install autoattach[vscode]"
+    assert as_options(_inject.READY) == _inject.READY  # of variables that are for another command
+    assert as_options("set DEBUGGER_WAIT=60") == "set DEBUGGER_WAIT=60"
