@@ -50,12 +50,19 @@ class Armed:
     def __init__(self, settings: "Settings") -> None:
         self.settings = settings
         self._pid = os.getpid()
-        self._main = _thread.get_ident()
+        self.main = _thread.get_ident()
+        self.turn = _thread.RLock()
+        """Whoever waits for an IDE has it; others wait for it meanwhile. (The same thread may come by once more.)"""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
-        self._main = _thread.get_ident()
+        self.main = _thread.get_ident()
+        self.turn = _thread.RLock()  # another thread of the parent may have had it
+
+    def in_main_thread(self) -> bool:
+        """Whether it is the main thread that asks."""
+        return _thread.get_ident() == self.main
 
     def is_on(self) -> bool:
         """Whether this process is meant: with DEBUGGER_SUBPROCESS=0 a fork is not."""
@@ -84,9 +91,10 @@ class Armed:
         return False
 
     def _attach(self, wait: "float | None", for_what: str, redials: bool) -> bool:
-        from autoattach._threads import import_threading
+        from autoattach._threads import import_threading, refuse_gevent
 
-        import_threading(self._main)
+        refuse_gevent()
+        import_threading(self.main)
         from autoattach import _calls
         from autoattach._leader import how_long
         from autoattach._network import spell

@@ -14,6 +14,7 @@ from autoattach._plan import Arm, Skip, gate
 from autoattach._process import Process, bearer
 from autoattach._session import Session
 from autoattach._settings import FOREVER, VARIABLES, Settings
+from autoattach._threads import refuse_gevent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def attach_as(settings: Settings) -> Session:
         loader = _attached()
         if loader is not None and loader.session is not None:
             return loader.session
+        refuse_gevent()
         process = Process.current(started=True)
         before = current()
         if before is not None and before.dialer is not None:

@@ -29,8 +29,9 @@ HELPERS = (
     ("-c from multiprocessing.semaphore_tracker import main*", "multiprocessing's semaphore tracker"),
 )
 
-# Joins a session, so that its forks are in it, but never leads one: it runs nothing of the user's.
-FORK_SERVER = "-c from multiprocessing.forkserver import main*"
+# Joins a session, so that its forks are in it, but never leads one: it runs nothing of the user's. ("import sys; "
+# comes first in 3.14.10 and 3.15.)
+FORK_SERVER = "-c *from multiprocessing.forkserver import main*"
 
 # Not attached to unless DEBUGGER_ONLY matches: tools that run Pythons which nobody wants to debug. An exported
 # START_DEBUGGER would hold each of them (vscode#134318, vscode-js-debug#794: tools debugged by accident).

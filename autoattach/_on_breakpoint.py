@@ -19,14 +19,14 @@ def arm(armed: "Armed") -> None:
         if not armed.is_on():
             return before(*arguments, **keywords)
         frame = sys._getframe(1)
-        connected = armed.is_client_connected()
-        if not connected and os.getpid() not in tried:
-            tried.append(os.getpid())
-            connected = armed.attach(None, "breakpoint()")
-            if (
-                sys.breakpointhook is not breakpointhook
-            ):  # pydevd has put its own there, which waits for nobody for ever
-                sys.breakpointhook = breakpointhook
+        with armed.turn:
+            connected = armed.is_client_connected()
+            if not connected and os.getpid() not in tried:
+                tried.append(os.getpid())
+                connected = armed.attach(None, "breakpoint()")
+                # pydevd has put its own there, which waits for nobody for ever
+                if sys.breakpointhook is not breakpointhook:
+                    sys.breakpointhook = breakpointhook
         if connected:
             from autoattach import _loading, debuggers
 

@@ -203,7 +203,8 @@ def plan(
             # Whether PyCharm's slot is free is a question for then.
             if answer is not None and not (later and session.mode in ("connect", "leave")):
                 return answer
-        if glob(FORK_SERVER, what_runs(process.command)) and not later:
+        # One that has begun, and asks by itself, is such a fork.
+        if glob(FORK_SERVER, what_runs(process.command)) and not (later or process.started):
             return Skip.because("multiprocessing's fork server: its forks run the program")
         if settings.problems:
             raise settings.problems[0]

@@ -72,7 +72,8 @@ def command_line() -> "tuple[str, ...]":
 def brief(command: "Sequence[str]") -> str:
     """A command line for a message: the program by its name alone, and of the rest what still fits; it is the end of a
     path by which a user knows the script."""
-    text = " ".join([*map(os.path.basename, command[:1]), *command[1:]])
+    # One line, whatever `-c` has
+    text = " ".join(" ".join([*map(os.path.basename, command[:1]), *command[1:]]).split())
     return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"
 
 

@@ -56,6 +56,33 @@ class EndingSignals:
                 _signal.signal(number, action)
 
 
+class HandledSignals:
+    """Within it Ctrl-C and SIGTERM are a KeyboardInterrupt, too, where the program has handlers of its own for them.
+
+    These are called first: they may but set a flag, or, as asyncio's, leave it to the event loop, which we hold up.
+    """
+
+    def __enter__(self) -> None:
+        self._before: dict[int, Any] = {}
+        for number in (_signal.SIGINT, _signal.SIGTERM):
+            handler = _signal.getsignal(number)
+            if callable(handler) and handler is not _signal.default_int_handler:
+                try:
+                    _signal.signal(number, self._handle)
+                except ValueError:  # not the main thread
+                    return
+                self._before[number] = handler
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._before[number](number, frame)
+        raise KeyboardInterrupt
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            if _signal.getsignal(number) == self._handle:  # else the handler has set another
+                _signal.signal(number, handler)
+
+
 def without_interrupts(function: Any, *arguments: Any) -> None:
     """Call in the main thread of a running program; a Ctrl-C that comes meanwhile reaches the program afterwards."""
     seen: list[int] = []

@@ -88,9 +88,12 @@ def import_threading(main: int) -> None:
 
     Imported at start-up it would cost 4 ms of the 8 that we may take. Up to Python 3.12 it takes the thread that first
     imports it for the main thread: pydevd then ends its session a moment later, and the interpreter's end waits for
-    the wrong one.
+    the wrong one. Where it is gevent's, which gives threads identifiers of its own, it is left as it is.
     """
     import threading
+
+    if gevent_has_threads():
+        return
 
     module: Any = threading
     known = module._main_thread

@@ -11,6 +11,7 @@ import sys
 
 from autoattach._imports import when_imported
 from autoattach._plan import EXCEPTION_WAIT
+from autoattach._threads import gevent_has_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 
 def arm(armed: "Armed") -> None:
-    """From now on the main thread, `threading`'s and asyncio's event loops tell of what nobody has caught."""
+    """From now on the main thread, `threading`'s, asyncio's event loops and multiprocessing's children tell of what
+    nobody has caught."""
     uncaught = Uncaught(armed)
     atexit.register(uncaught.in_main)
     when_imported("threading", uncaught.watch_threads)
     when_imported("asyncio.base_events", uncaught.watch_loops)
+    when_imported("multiprocessing.process", uncaught.watch_processes)
 
 
 class Uncaught:
@@ -32,9 +35,10 @@ class Uncaught:
 
     def __init__(self, armed: "Armed") -> None:
         self._armed = armed
-        self._turn = _thread.allocate_lock()
         self._held = 0  # the process that has been
+        self._busy = 0  # how many have the turn, or had it where this is a fork
         self._ended = False
+        self._waiting: Any = None  # what a thread that is held waits for
 
     def in_main(self) -> None:
         """The program ends. If an exception has ended it, Python has left that in `sys`, after it was reported.
@@ -72,6 +76,8 @@ class Uncaught:
 
         def shut_down() -> None:
             # Called as the main thread ends, before it waits for the others: for debuggers it is still alive here.
+            if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+                self._let_go()  # Ctrl-C has ended the program, and is to end the hold of another thread, too
             self.in_main()
             shutdown()
 
@@ -93,40 +99,101 @@ class Uncaught:
         call_exception_handler.__doc__ = call.__doc__
         base_events.BaseEventLoop.call_exception_handler = call_exception_handler
 
+    def watch_processes(self, process: Any) -> None:
+        """In the module `multiprocessing.process`, whose children report by `traceback.print_exc()` (3.8 to 3.15)."""
+        bootstrap = process.BaseProcess._bootstrap
+
+        def report(traceback: Any) -> None:
+            print_exc = traceback.print_exc
+
+            def print_and_report(*arguments: Any, **keywords: Any) -> None:
+                print_exc(*arguments, **keywords)
+                if sys._getframe(1).f_code is bootstrap.__code__:
+                    traceback.print_exc = print_exc
+                    sys.stderr.flush()
+                    self._report(sys.exc_info()[1])
+
+            print_and_report.__doc__ = print_exc.__doc__
+            traceback.print_exc = print_and_report
+
+        def _bootstrap(child: Any, *arguments: Any, **keywords: Any) -> Any:
+            when_imported("traceback", report)
+            return bootstrap(child, *arguments, **keywords)
+
+        process.BaseProcess._bootstrap = _bootstrap
+
     def _report(self, error: "BaseException | None") -> None:
         if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():
             return
+        if error.__traceback__ is None:  # reported, and never raised: there is no place to show
+            return
         try:
-            # Where an IDE is there already it has had its say.
-            if self._held != os.getpid() and not self._armed.is_client_connected():
+            # Where an IDE is there already it has had its say; whoever fails while one is waited for has its turn.
+            is_first = self._held != os.getpid()
+            if (is_first or self._busy) and not self._armed.is_client_connected():
                 self._hold(error)
         except KeyboardInterrupt:  # Ctrl-C ends the hold; the program ends as it would have
             pass
+        except Exception as failure:  # out of the debugger: none of the program's
+            from autoattach._notices import say
+
+            say(f"{type(failure).__name__}: {failure}; running on without a debugger")
 
     def _hold(self, error: BaseException) -> None:
         from autoattach._notices import say
 
-        with self._turn:
-            connected = self._armed.is_client_connected()
-            if not connected and self._held != os.getpid():
-                self._held = os.getpid()
-                wait = self._armed.settings.wait
-                say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
-                connected = self._armed.attach(
-                    EXCEPTION_WAIT if wait is None else wait, "an uncaught exception", redials=False
-                )
-        if connected:
-            from autoattach import _loading, debuggers
+        with self._armed.turn:
+            self._busy += 1
+            try:
+                connected = self._armed.is_client_connected()
+                if not connected and self._held != os.getpid():
+                    self._held = os.getpid()
+                    say(f"uncaught {type(error).__name__} {_place(error)}: attach to see it where it was raised")
+                    aside = not (self._armed.in_main_thread() or gevent_has_threads())
+                    connected = self._attach_aside() if aside else self._attach()
+                if connected:  # one after the other: where an IDE goes on, all threads do
+                    from autoattach import _loading, debuggers
 
-            loader = _loading.current()
-            assert loader is not None
-            debuggers.load(loader.debugger).show(error)
+                    loader = _loading.current()
+                    assert loader is not None
+                    debuggers.load(loader.debugger).show(error)
+            finally:
+                self._busy -= 1
+
+    def _attach(self) -> bool:
+        from autoattach._signals import HandledSignals
+
+        wait = self._armed.settings.wait
+        with HandledSignals():
+            return self._armed.attach(EXCEPTION_WAIT if wait is None else wait, "an uncaught exception", redials=False)
+
+    def _attach_aside(self) -> bool:
+        """The same for another thread than the main one, which Ctrl-C does not reach: it can be let go."""
+        from autoattach._outside import hidden_thread
+
+        outcome: list[bool] = []
+        self._waiting = over = _thread.allocate_lock()
+        over.acquire()
+
+        def attach() -> None:
+            try:
+                outcome.append(self._attach())
+            finally:
+                self._let_go()
+
+        hidden_thread(self._armed.main, attach)
+        over.acquire()
+        return any(outcome)
+
+    def _let_go(self) -> None:
+        """End the hold of a thread, if there is one."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.release()
 
 
 def _place(error: BaseException) -> str:
-    traceback = error.__traceback__
-    if traceback is None:
-        return "(nobody knows where)"
+    traceback: Any = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
     return f"at {os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -195,6 +196,60 @@ def test_a_program_without_a_hook_is_attached_to_detached_from_and_attached_to_a
     (tmp_path / "stop").touch()
     assert program.wait() == 0, program.dump()
     assert program.stdout == "up\n"
+
+
+@injects
+def test_two_who_attach_at_once(run: Run, command: Run, tmp_path: Path, port: int) -> None:
+    """One after the other has its turn, for a process has room for one gdb; both are told of the one session."""
+    program = plain(run, tmp_path, IDLE)
+    both = [command("attach", "--ide", "debugpy", "--port", port, program.pid) for _ in range(2)]
+    assert [done.wait() for done in both] == [0, 0], "".join(done.dump() for done in both)
+    assert all(f"VS Code can attach at 127.0.0.1:{port}" in done.stdout for done in both)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 10), reason="Python counts traced threads no more")
+@pytest.mark.parametrize("debugger", [pytest.param(name, marks=needs(name)) for name in ("debugpy", "pydevd-pycharm")])
+def test_no_thread_counts_as_traced_after_a_detach(
+    run: Run, call: Call, tmp_path: Path, port: int, debugger: str
+) -> None:
+    """Else Python 3.8 and 3.9 run the program a quarter more slowly than before; threads may have come and gone."""
+    text = """
+        import os, threading, time
+        from autoattach.debuggers import _traced
+        def step(n):
+            return n + 1  # breakpoint
+        def stay():
+            while not os.path.exists("stop"):
+                time.sleep(0.01)
+                step(1)
+        threading.Thread(target=stay).start()
+        while not os.path.exists("stop"):
+            if not os.path.exists("detached"):
+                thread = threading.Thread(target=step, args=(1,))
+                thread.start()
+                thread.join()
+            print(_traced._count.value, flush=True)
+            time.sleep(0.01)
+    """
+    path = write(tmp_path, "app.py", text)
+    breakpoints = {str(path): [line_of(path, "# breakpoint")]}
+    with Server(port=port) if debugger == "pydevd-pycharm" else nullcontext() as server:
+        program = run("app.py", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+        if server is not None:
+            session = server.accept(LIMIT)
+            session.start(breakpoints)
+        else:
+            session = Client.connect("127.0.0.1", port, LIMIT)
+            session.attach(breakpoints)
+        session.wait_stopped(LIMIT)
+        status, _, done = call("detach", program.pid)
+        assert status == 0, done.dump()
+        (tmp_path / "detached").touch()
+        session.close()
+        assert program.stdout.split()[0] != "0"
+        wait_until(lambda: program.stdout.endswith("\n0\n0\n0\n"), "count", program=program)
+        (tmp_path / "stop").touch()
+        assert program.wait() == 0, program.dump()
 
 
 @injects
@@ -620,3 +675,5 @@ def test_advice_names_options() -> None:
     assert as_options("set DEBUGGER_IDE=vscode or DEBUGGER_IDE=pycharm") == "--ide vscode or --ide pycharm"
     assert as_options("set DEBUGGER_PORT to another port") == "set --port to another port"
     assert as_options("pip install autoattach[vscode]") == "pip install autoattach[vscode]"
+    assert as_options(_inject.READY) == _inject.READY  # of variables that are for another command
+    assert as_options("set DEBUGGER_WAIT=60") == "set DEBUGGER_WAIT=60"

@@ -330,15 +330,17 @@ def test_one_per_port(hub: Callable[..., Program], run: Run, port: int, tmp_path
 
 def test_another_program_on_the_port(run: Run, port: int) -> None:
     """Another program on the port is named, in one line."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", port))
-        sock.listen()
-        program = run("-m", "autoattach", "hub", "--port", port)
-        assert program.wait() == 1
+    code = (
+        f"import socket, time\nsock = socket.socket()\nsock.bind(('127.0.0.1', {port}))\nsock.listen()\ntime.sleep(99)"
+    )
+    other = run("-c", code, START_DEBUGGER=None)
+    wait_until(lambda: listeners(port), "listener", program=other)
+    program = run("-m", "autoattach", "hub", "--port", port)
+    assert program.wait() == 1
     assert len(program.stderr.splitlines()) == 1
     assert f"port 127.0.0.1:{port} is taken" in program.stderr
     if os.path.isdir("/proc/self/fd"):
-        assert f"pid {os.getpid()}" in program.stderr
+        assert f"pid {other.pid}" in program.stderr
 
 
 def test_a_hub_for_another_debugger(run: Run, port: int) -> None:

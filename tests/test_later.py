@@ -93,7 +93,7 @@ def test_until_then(run: Run, tmp_path: Path, port: int, word: str) -> None:
         import os, sys
         print(sys.excepthook is sys.__excepthook__, sorted(name for name in sys.modules if name in (
             "threading", "socket", "re", "typing", "signal", "pydevd", "debugpy", "asyncio", "flask", "enum")))
-        import threading, asyncio, signal
+        import threading, asyncio, signal, multiprocessing.process
         print(threading.excepthook.__module__, signal.getsignal(signal.SIGINT))
         print([type(one).__name__ for one in sys.meta_path if "autoattach" in type(one).__module__] == %r)
     """
@@ -186,6 +186,38 @@ def test_an_exception_that_does_not_end_it(run: Run, ide: Play, tmp_path: Path, 
     assert program.stdout == "end\n"
 
 
+@pytest.mark.parametrize(
+    ("debugger", "method"),
+    [
+        pytest.param("debugpy", "spawn", marks=needs("debugpy")),
+        *(pytest.param(name, "fork", marks=[forks, needs(name)]) for name in DEBUGGERS),
+    ],
+)
+def test_an_exception_in_a_process(run: Run, ide: Play, tmp_path: Path, debugger: str, method: str) -> None:
+    """So it is in a process of multiprocessing's, once that has reported it; then the process ends as it would have."""
+    text = f"""
+        import multiprocessing
+        def fail(n):
+            n += 1
+            raise KeyError(n)  # raised
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=fail, args=(6,), name="P")
+            process.start()
+            process.join()
+            print(process.exitcode)
+    """
+    path = write(tmp_path, "app.py", text)
+    expected = bare(tmp_path, "app.py")
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    program.wait_for("uncaught KeyError at app.py")
+    assert program.others == expected[2]
+    stop = stop_of(ide(debugger), program)
+    assert stop.place == f"app.py:{line_of(path, '# raised')}"
+    assert stop.locals["n"] == "7"
+    stop.go_on()
+    assert (program.wait(), program.stdout, program.others) == expected
+
+
 @needs("debugpy")
 @pytest.mark.parametrize("threading", ["", "import threading"])
 def test_the_programs_own_hook(run: Run, tmp_path: Path, threading: str) -> None:
@@ -254,6 +286,110 @@ def test_an_ide_that_leaves_at_an_exception(run: Run, ide: Play, tmp_path: Path)
 
 
 @EACH
+def test_exceptions_at_once(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """What else fails while the process is held is shown as well, one after the other."""
+    text = """
+        import threading
+        together = threading.Barrier(2)
+        def fail(n):
+            together.wait()
+            raise KeyError(n)  # raised
+        threads = [threading.Thread(target=fail, args=(n,)) for n in (1, 2)]
+        for thread in threads:
+            thread.start()
+    """
+    path = write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    wait_until(lambda: program.others.count("KeyError: ") == 2, "both reports", program=program)
+    there = ide(debugger)
+    seen = []
+    for _ in range(2):
+        stop = stop_of(there, program)
+        assert stop.place == f"app.py:{line_of(path, '# raised')}"
+        assert there.stops.empty()
+        seen.append(stop.locals["n"])
+        stop.go_on()
+    assert sorted(seen) == ["1", "2"]
+    assert program.wait() == 0, program.dump()
+
+
+@needs("debugpy")
+def test_an_exception_that_was_never_raised(run: Run, tmp_path: Path) -> None:
+    """What is reported to asyncio and was never raised has no place to show: it does not hold the program."""
+    text = """
+        import asyncio
+        async def main():
+            context = {"message": "lost", "exception": ValueError("never raised")}
+            asyncio.get_running_loop().call_exception_handler(context)
+            print("end")
+        asyncio.run(main())
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception")
+    assert (program.wait(), program.stdout, program.stderr) == bare(tmp_path, "app.py")
+
+
+@forks
+@needs("debugpy")
+def test_a_fork_of_a_held_process(run: Run, tmp_path: Path) -> None:
+    """A fork that is made while another thread is held has its own moment."""
+    text = """
+        import os, threading, time
+        threading.Thread(target=lambda: [][0]).start()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        if not os.fork():
+            raise KeyError("child")
+        time.sleep(100)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+    program.wait_for("waiting up to")
+    (tmp_path / "go").touch()
+    program.wait_for("uncaught KeyError")
+
+
+@signals
+@needs("debugpy")
+@pytest.mark.parametrize("where", ["thread", "asyncio", "handler"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where: str, number: int) -> None:
+    """Also where another thread is held, below asyncio, and where the program has handlers of its own, which are
+    called: they may only set a flag."""
+    texts = {
+        "thread": """
+            import threading
+            thread = threading.Thread(target=lambda: [][0])
+            thread.start()
+            thread.join()
+        """,
+        "asyncio": """
+            import asyncio, signal
+            async def main():
+                loop, ended = asyncio.get_running_loop(), asyncio.Event()
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.add_signal_handler(number, ended.set)
+                loop.call_soon(lambda: [][0])
+                await ended.wait()
+            asyncio.run(main())
+        """,
+        "handler": """
+            import signal
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda number, frame: print("handled", number, flush=True))
+            [][0]
+        """,
+    }
+    status = {"thread": -number, "asyncio": 0, "handler": 1}[where]
+    write(tmp_path, "app.py", texts[where])
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+    program.wait_for("waiting up to")
+    program.send(number)
+    assert program.wait(LIMIT / 2) == status, program.dump()
+    assert program.stdout == (f"handled {int(number)}\n" if where == "handler" else "")
+
+
+@EACH
 def test_breakpoint(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
     """The first breakpoint() attaches, and the IDE stands at it, or at the next line; so it does at each later one."""
     text = """
@@ -274,6 +410,27 @@ def test_breakpoint(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
         stop.go_on()
     assert program.wait() == 0, program.dump()
     assert program.stdout == "[1, 2, 3]\n"
+
+
+@needs("debugpy")
+def test_breakpoints_at_once(run: Run, tmp_path: Path) -> None:
+    """The breakpoint() of another thread meanwhile waits for the IDE as well: it is not passed by."""
+    text = """
+        import sys, threading
+        together = threading.Barrier(2)
+        def f():
+            together.wait()
+            breakpoint()
+            print("passed", file=sys.stderr)
+        threads = [threading.Thread(target=f) for n in (1, 2)]
+        for thread in threads:
+            thread.start()
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="breakpoint", DEBUGGER_WAIT=1)
+    assert program.wait() == 0, program.dump()
+    assert program.others == "passed\n" * 2
+    assert program.stderr.index("nobody attached in 1 s") < program.stderr.index("passed")
 
 
 @needs("debugpy")
@@ -408,6 +565,44 @@ def test_gevent(run: Run, ide: Play, tmp_path: Path, port: int, word: str) -> No
 
 @signals
 @needs("debugpy")
+@pytest.mark.parametrize("way", ["exception", "thread", "breakpoint", "call"])
+def test_gevent_at_a_moment(run: Run, tmp_path: Path, way: str) -> None:
+    """So it does at an exception, at breakpoint() and where the program asks for a debugger, and is not held."""
+    pytest.importorskip("gevent")
+    text = """
+        from gevent import monkey
+        monkey.patch_all()
+        import sys, threading
+        def fail():
+            raise ValueError
+        if sys.argv[1] == "exception":
+            fail()
+        elif sys.argv[1] == "thread":
+            threading.excepthook = lambda failure: print(failure.exc_type, file=sys.stderr)
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+        elif sys.argv[1] == "breakpoint":
+            breakpoint()
+        elif "START_DEBUGGER" in __import__("os").environ:
+            import autoattach
+            try:
+                autoattach.attach()
+            except autoattach.DebuggerError as error:
+                print("autoattach[]:", error, file=sys.stderr)
+        print("end")
+    """
+    write(tmp_path, "app.py", text)
+    with Program(tmp_path, "app.py", way, PYTHONBREAKPOINT=0) as alone:
+        expected = alone.wait(), alone.stdout, alone.stderr
+    word = {"thread": "exception", "call": "breakpoint"}.get(way, way)
+    program = run("app.py", way, START_DEBUGGER=word)
+    assert (program.wait(LIMIT / 2), program.stdout, program.others) == expected, program.dump()
+    assert "gevent has changed the threads of this program" in program.ours[-1]
+
+
+@signals
+@needs("debugpy")
 @pytest.mark.parametrize("before", [True, False])
 def test_the_programs_own_handler(run: Run, ide: Play, tmp_path: Path, before: bool) -> None:
     """A handler that the program sets for the signal is called, and is what the program is told that there is; asyncio's
@@ -472,6 +667,30 @@ def test_a_fork_is_armed(run: Run, ide: Play, tmp_path: Path, port: int) -> None
     program = run("app.py", "alone", START_DEBUGGER="signal", DEBUGGER_SUBPROCESS=0)
     assert program.wait() == 0, program.dump()
     assert (program.stdout, program.stderr) == ("parent False None\n", "")
+
+
+@signals
+@forks
+@needs("debugpy")
+def test_a_fork_of_multiprocessings_server_is_armed(run: Run, tmp_path: Path) -> None:
+    """The command line that it has is its server's, which is never attached to."""
+    text = """
+        import multiprocessing, os, signal
+        def work():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while not os.path.exists("stop"):
+                pass
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("forkserver").Process(target=work)
+            process.start()
+            process.join()
+            print("exit", process.exitcode)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="signal")
+    program.wait_for("VS Code can attach at")
+    (tmp_path / "stop").touch()
+    assert (program.wait(), program.stdout) == (0, "exit 0\n"), program.dump()
 
 
 @signals

@@ -316,3 +316,18 @@ def test_adapter_environment(run: Run, tmp_path: Path, port: int) -> None:
         assert b"token" not in Path(f"/proc/{pid}/cmdline").read_bytes()
         client.disconnect()
     assert program.wait() == 0
+
+
+def test_multiprocessings_fork_server_leads_no_session(run: Run, tmp_path: Path) -> None:
+    """It runs nothing of the program's: it is not held, where the process that starts it is in no session."""
+    text = """
+        import multiprocessing, os
+        if __name__ == "__main__":
+            os.environ["START_DEBUGGER"] = "1"
+            process = multiprocessing.get_context("forkserver").Process(target=print, args=("child",))
+            process.start()
+            process.join()
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER=None, DEBUGGER_WAIT=LIMIT)
+    assert (program.wait(LIMIT / 2), program.stdout, program.stderr) == (0, "child\n", "")

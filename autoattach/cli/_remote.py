@@ -24,6 +24,11 @@ from autoattach.cli._inject import Unable, by_debugpy, by_gdb, by_remote_exec
 from autoattach.cli._interpreter import ask as ask_interpreter
 from autoattach.cli._running import Running
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 ANSWER = 30.0  # seconds that an answer may take, in a busy program
 SOON = 2.0  # seconds after which a main thread that has not begun counts as blocked in a call
 REMOTE_EXEC = (3, 14)
@@ -87,12 +92,45 @@ class Target(NamedTuple):
     """What it has left for us to find: it is attached, or can be."""
 
 
+class Turn:
+    """Within it nobody else of this user's has a script run by the process: one gdb only can be at work in it.
+
+    A turn that does not come within `ANSWER` seconds, or where there are no such locks, is not waited for.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._number = -1
+
+    def __enter__(self) -> None:
+        folder = _records.prepare(os.getpid())
+        if folder is None or fcntl is None:
+            return
+        try:
+            self._number = os.open(os.path.join(folder, f"{self._pid}.turn"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            return
+        until = time.monotonic() + ANSWER
+        while time.monotonic() < until:
+            try:
+                return fcntl.flock(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.02)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._number >= 0:
+            os.close(self._number)
+
+
 def look(pid: int, verb: str) -> Target:
     """What there is to know of a process. `verb`: what is asked for. Raises `AttachError` where it cannot be asked."""
     running = None
     if os.path.isdir("/proc/self"):
         running = _running.read(pid, verb)
         state, tracer = _state(pid)
+        if tracer:
+            with Turn(pid):  # it may be the gdb of another one of us
+                state, tracer = _state(pid)
         if state == "T":
             raise AttachError(f"pid {pid} is stopped", f"kill -CONT {pid} has it run on")
         if state in ("Z", "X"):
@@ -137,7 +175,10 @@ def ask(target: Target, request: Sequence[str], lent: str = "") -> Tuple[str, Li
     reply = _on_channel(target.pid, lines)
     how = "channel"
     if reply is None:
-        how, reply = _by_script(target, lines)
+        with Turn(target.pid):
+            reply = _on_channel(target.pid, lines)  # whoever had the turn before has made one
+            if reply is None:
+                how, reply = _by_script(target, lines)
     if reply[:1] == [FAILED]:
         raise AttachError(*reply[1:3])
     return how, reply

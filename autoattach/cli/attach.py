@@ -116,9 +116,10 @@ def _given(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Dict[st
 
 
 def as_options(advice: str) -> str:
-    """An advice that names variables, for who types options."""
-    advice = re.sub(r"^set (?=DEBUGGER_\w+=)", "", advice)
-    return re.sub(r"DEBUGGER_(\w+)(=?)", lambda found: f"--{found[1].lower()}{' ' if found[2] else ''}", advice)
+    """An advice that names variables, for who types options; what is no option here is for who starts the process."""
+    names = "DEBUGGER_(IDE|HOST|PORT|MODE|LOG)"
+    advice = re.sub(rf"^set (?={names}=)", "", advice)
+    return re.sub(rf"{names}(=?)", lambda found: f"--{found[1].lower()}{' ' if found[2] else ''}", advice)
 
 
 def _where(target: Target, session: Session) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from autoattach._exclusions import what_runs
 from autoattach._process import command_line
 from autoattach._threads import forgive_a_fork
-from autoattach.debuggers import find
+from autoattach.debuggers import _traced, find
 
 if TYPE_CHECKING:
     import _socket
@@ -364,6 +364,7 @@ def untrace(is_at_work: Callable[[], bool]) -> None:
     """
     if not threading.main_thread().is_alive():  # the program has run, and an interpreter that ends must be left alone
         return
+    _traced.begin()
     stop_frame_evaluation()
     if is_pydevds(threading.__dict__.get("_trace_hook")):
         threading.settrace(None)  # type: ignore[arg-type, unused-ignore]
@@ -374,11 +375,12 @@ def untrace(is_at_work: Callable[[], bool]) -> None:
             if is_pydevds(inner.f_trace):
                 inner.f_trace = None
             inner = inner.f_back
-    if threading.current_thread() is not threading.main_thread():
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread:
         try:
             from autoattach._pending import call_in_main_thread
 
-            call_in_main_thread(lambda: None if is_at_work() else _untrace_this_thread())
+            call_in_main_thread(lambda: None if is_at_work() else _untrace_main_thread())
         except Exception:  # no ctypes here: a tracer that finds its debugger gone remains
             pass
     if sys.version_info < (3, 12) and len(sys._current_frames()) > 1:
@@ -387,6 +389,8 @@ def untrace(is_at_work: Callable[[], bool]) -> None:
         except Exception:  # not on this system: a tracer that finds its debugger gone remains
             pass
         _untrace_this_thread()
+    if in_main_thread:
+        _traced.restore()
     forget_dummies()
 
 
@@ -397,9 +401,16 @@ def _untrace_this_thread() -> None:
             threading.settrace_all_threads(None)  # type: ignore[arg-type, unused-ignore]
 
 
+def _untrace_main_thread() -> None:
+    _untrace_this_thread()
+    _traced.restore()
+
+
 def leave(*event: object) -> None:
     """A trace function that removes itself from the thread which calls it."""
     sys.settrace(None)
+    if getattr(global_debugger(), "pydb_disposed", True):  # else another session has begun
+        _traced.took_off()
 
 
 def is_pydevds(tracer: Any) -> bool:
