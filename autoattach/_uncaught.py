@@ -99,14 +99,14 @@ class Uncaught:
         call_exception_handler.__doc__ = call.__doc__
         base_events.BaseEventLoop.call_exception_handler = call_exception_handler
 
-    def watch_processes(self, process: Any) -> None:
+    def watch_processes(self, process: "Any") -> None:
         """In the module `multiprocessing.process`, whose children report by `traceback.print_exc()` (3.8 to 3.15)."""
         bootstrap = process.BaseProcess._bootstrap
 
-        def report(traceback: Any) -> None:
+        def report(traceback: "Any") -> None:
             print_exc = traceback.print_exc
 
-            def print_and_report(*arguments: Any, **keywords: Any) -> None:
+            def print_and_report(*arguments: "Any", **keywords: "Any") -> None:
                 print_exc(*arguments, **keywords)
                 if sys._getframe(1).f_code is bootstrap.__code__:
                     traceback.print_exc = print_exc
@@ -116,7 +116,7 @@ class Uncaught:
             print_and_report.__doc__ = print_exc.__doc__
             traceback.print_exc = print_and_report
 
-        def _bootstrap(child: Any, *arguments: Any, **keywords: Any) -> Any:
+        def _bootstrap(child: "Any", *arguments: "Any", **keywords: "Any") -> "Any":
             when_imported("traceback", report)
             return bootstrap(child, *arguments, **keywords)
 
