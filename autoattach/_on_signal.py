@@ -1,6 +1,7 @@
 """START_DEBUGGER=signal: attached when a signal comes. What the program does at that signal, it goes on to do."""
 
 from autoattach._imports import when_imported
+from autoattach._threads import refuse_gevent, start_thread  # here: a signal may come while they are being imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +35,12 @@ class Handler:
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:
         if self._armed.is_on():
-            from autoattach._notices import say
-            from autoattach._threads import refuse_gevent, start_thread
-
             try:
                 refuse_gevent()
                 start_thread(self._attach)  # it imports, and opens a port: not between two lines of the program
             except Exception as error:  # or no threads left
+                from autoattach._notices import say
+
                 say(f"{error}; running on without a debugger")
         if callable(self._programs):
             self._programs(number, frame)

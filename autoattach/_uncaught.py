@@ -11,7 +11,6 @@ import sys
 
 from autoattach._imports import when_imported
 from autoattach._plan import EXCEPTION_WAIT
-from autoattach._threads import gevent_has_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,6 +140,7 @@ class Uncaught:
 
     def _hold(self, error: BaseException) -> None:
         from autoattach._notices import say
+        from autoattach._threads import gevent_has_threads
 
         with self._armed.turn:
             self._busy += 1

@@ -466,6 +466,30 @@ def test_a_signal(run: Run, ide: Play, tmp_path: Path, debugger: str, word: str)
     assert program.stdout == "began\nTrue 2\n"
 
 
+@signals
+@needs("debugpy")
+def test_a_signal_amid_an_import_of_ours(run: Run, ide: Play, tmp_path: Path) -> None:
+    """Whichever module of ours is just being imported when the signal comes, the program meets no error."""
+    at_each = """
+    import os, signal, sys
+    def profile(frame, event, argument):
+        name = frame.f_code.co_filename
+        if event == "call" and frame.f_code.co_name == "<module>" and os.path.basename(os.path.dirname(name)) == "autoattach":
+            os.kill(os.getpid(), signal.SIGUSR1)
+    sys.setprofile(profile)
+    autoattach.is_client_connected()
+    sys.setprofile(None)
+    print(until_attached(), work(1), flush=True)
+"""
+    path = write(tmp_path, "app.py", UNTIL + at_each)
+    running = ide("debugpy", path)
+    program = run("app.py", START_DEBUGGER="signal")
+    stop_of(running, program).go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "True 2\n"
+    assert not program.others
+
+
 GOES_ON = {
     "a C extension that keeps the GIL": """
     import ctypes
