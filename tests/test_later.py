@@ -468,20 +468,22 @@ def test_a_signal(run: Run, ide: Play, tmp_path: Path, debugger: str, word: str)
 
 @signals
 @needs("debugpy")
-def test_a_signal_amid_an_import_of_ours(run: Run, ide: Play, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["_threads", "_notices", "_loading"])
+def test_a_signal_amid_an_import_of_ours(run: Run, ide: Play, tmp_path: Path, module: str) -> None:
     """Whichever module of ours is just being imported when the signal comes, the program meets no error."""
-    at_each = """
-    import os, signal, sys
+    amid = f"""
     def profile(frame, event, argument):
-        name = frame.f_code.co_filename
-        if event == "call" and frame.f_code.co_name == "<module>" and os.path.basename(os.path.dirname(name)) == "autoattach":
+        if event == "call" and os.path.join("autoattach", "{module}.py") in frame.f_code.co_filename:
+            sys.setprofile(None)
             os.kill(os.getpid(), signal.SIGUSR1)
     sys.setprofile(profile)
-    autoattach.is_client_connected()
+    import autoattach.{module}
     sys.setprofile(None)
+    if "{module}" == "_threads":  # which is there since the start
+        os.kill(os.getpid(), signal.SIGUSR1)
     print(until_attached(), work(1), flush=True)
 """
-    path = write(tmp_path, "app.py", UNTIL + at_each)
+    path = write(tmp_path, "app.py", UNTIL + amid)
     running = ide("debugpy", path)
     program = run("app.py", START_DEBUGGER="signal")
     stop_of(running, program).go_on()
