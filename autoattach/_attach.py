@@ -163,6 +163,7 @@ def perform(answer: "Lead | Join", settings: "Settings", process: Process, patie
 
     Raises `AttachError` where that cannot be done; then nothing is left of it.
     """
+    _fill_streams()
     # The network and what comes with it: not where a process waits for its moment.
     if isinstance(answer, Join):
         from autoattach._member import join
@@ -180,6 +181,19 @@ def perform(answer: "Lead | Join", settings: "Settings", process: Process, patie
             from autoattach._notices import say
 
             say(ending)
+
+
+def _fill_streams() -> None:
+    """A process started with a standard stream closed: none of our sockets is to have its number.
+
+    What a library in C says on stderr would go to the IDE, and a helper that inherits our socket has streams of its own
+    there. Children find the stream closed, as they would without us.
+    """
+    for number in range(3) if os.name == "posix" else ():
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number
 
 
 def _open(answer: Lead, settings: "Settings", process: Process, patience: float) -> None:

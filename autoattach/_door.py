@@ -121,7 +121,7 @@ class Door(Place):
             for peer in [*found, *self._unsure]:
                 if peer in self.members:
                     self._part_with(peer)
-                elif self._judge(peer, greeting):
+                elif peer in self._pending and self._judge(peer, greeting):  # else it has made room
                     visitors, self._pending, self._unsure = [peer, *self._pending], [], {}
                     return visitors
         return []
@@ -190,7 +190,9 @@ class Door(Place):
         peer.setblocking(False)
         self._pending.append(peer)
         while len(self._pending) > KEEP:
-            self._pending.pop(0).close()
+            oldest = self._pending.pop(0)
+            self._unsure.pop(oldest, None)
+            oldest.close()
 
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""

@@ -352,11 +352,36 @@ def test_strangers_at_the_door(run: Run, tmp_path: Path, port: int, what: str, h
         elif what == "half a message":
             stranger.sendall(b"Content-Le")
         stranger.close()
-    mute = socket.create_connection(("127.0.0.1", port), LIMIT)
+    crowd = [socket.create_connection(("127.0.0.1", port), LIMIT) for _ in range(40)]  # more than are kept
+    for mute in crowd[::2]:
+        mute.sendall(b"Content-Le")
     with attach(port, {path: [line_of(path, "mark = 1")]}) as client:
         stop(client)
-    mute.close()
+    for mute in crowd:
+        mute.close()
     assert len([line for line in program.ours if "speaks something else" in line]) == (what == "http")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a system without sh")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_stream_is_closed(run: Run, tmp_path: Path, port: int, number: int) -> None:
+    """A program that is started with stdin, stdout or stderr closed is attached to, and its children find it closed."""
+    path = write(
+        tmp_path,
+        "app.py",
+        f"""
+        import os
+        if os.system(": 9<&{number}"):
+            open("closed", "w").close()
+        """,
+    )
+    program = run("-c", f'exec "$PYTHON" app.py {number}<&-', python="/bin/sh", PYTHON=sys.executable, DEBUGGER_WAIT=60)
+    with attach(port, {path: [2]}) as client:
+        thread, frame = stop(client)
+        assert place(frame) == ("app.py", 2)
+        client.continue_(thread)
+        assert program.wait() == 0, program.dump()
+    assert (tmp_path / "closed").exists()
 
 
 def test_leaves_in_the_handshake(run: Run, tmp_path: Path, port: int) -> None:
