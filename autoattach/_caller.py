@@ -15,7 +15,7 @@ from autoattach._network import ATTEMPT, greets_as_dap, greets_as_pydevd, peek, 
 from autoattach._network_errors import AddressError, PeerError, SlotTaken
 from autoattach._notices import say, say_once
 from autoattach._redial import Redial
-from autoattach._roles import OWN, role
+from autoattach._roles import OWN, role, supervises
 from autoattach._session import SESSION, Session, new_id
 from autoattach._signals import EndingSignals
 from autoattach._slot import Slot
@@ -60,6 +60,7 @@ class Caller:
         self.loader = Loader(lead.debugger, settings, process)
         self.family: Session | None = None
         """The tree's session, in a process that the slot was left to."""
+        self._left = False
         mode = "leave" if self.role.kind == "starts" else "connect"
         self.session = Session(
             id=new_id(),
@@ -137,7 +138,7 @@ class Caller:
 
     def _redial(self) -> None:
         """Call on behind the running program."""
-        place = Redial(*self._address, self.process, self._has_heir)
+        place = Redial(*self._address, self.process, self._leaves)
         self.loader.dialer = Watcher(place, self.greeting, self._answer, self._find, self._forked)
         self.loader.dialer.start()
 
@@ -164,20 +165,30 @@ class Caller:
         self.loader.load_behind(load, arrived)
 
     def _find(self, lost: Place | None) -> Place | None:
-        return Redial(*self._address, self.loader.process, self._has_heir)
+        return Redial(*self._address, self.loader.process, self._leaves)
 
-    def _has_heir(self) -> bool:
-        """Whether a child, of a reload pair, calls in place of this process: it runs the user's code."""
-        return self.family is None and bool(self._waiting(self.session.id))
+    def _leaves(self) -> bool:
+        """Asked in the thread: whether a child calls in place of this process, for it runs the user's code. Then the
+        next does, too, and this process never again."""
+        if self.family is not None or self._left:
+            return self._left
+        if self._of_family(self.session.id, _records.WAITS, _records.HAS):
+            self._left = True
+        elif self.settings.subprocess and supervises(self.loader.main_frame()):
+            # The child that is there has been told to stay out. The next one, after an edit, is not.
+            self._left = True
+            self.loader.tell_children(self.session.replace(mode="leave"))
+        return self._left
 
-    def _waiting(self, family: str) -> list[_records.Record]:
-        """The other processes that call for the slot of a tree."""
-        waiting = [record for record in _records.read() if record.role == _records.WAITS]
-        return [record for record in waiting if record.session.id == family and record.pid != os.getpid()]
+    def _of_family(self, family: str, *roles: str) -> bool:
+        """Whether other processes of a tree do this with the slot."""
+        found = (record for record in _records.read() if record.session.id == family and record.role in roles)
+        return any(record.pid != os.getpid() for record in found)
 
     def _note(self, family: Session) -> str:
-        """What is to be said of several workers, which have all called; the tree's first process knows."""
-        if not self._waiting(family.id):
+        """What is to be said of several workers, which have all called; the tree's first process knows. With PyCharm
+        there from the start it has been said."""
+        if family.live or not self._of_family(family.id, _records.WAITS):
             return ""
         commands = [tuple(record.command.split()) for record in _records.read() if record.pid == family.pid]
         parts = [role(command, self.settings.hints) for command in commands]
@@ -226,7 +237,7 @@ class Caller:
                 if slot is not None and slot.number >= 0:
                     slot.adopt(slot.number, self.process)
             if slot is None:
-                return self._go_without(family, calls_on=True)
+                return self._go_without(family, self.lead.redials)
             self.session = self.session.replace(pid=self.process.pid, mode="connect")
             self.loader.tell_children(self.session)
             with EndingSignals(self.process.started, forked):

@@ -13,7 +13,7 @@ import sys
 from autoattach import _records, _uwsgi
 from autoattach._network import identity
 from autoattach._notices import say
-from autoattach._roles import DAEMONS, WORKERS
+from autoattach._roles import DAEMONS, RELOADS, WORKERS
 from autoattach._slot import Slot
 from autoattach._threads import start_thread
 
@@ -63,6 +63,7 @@ class ToForks:
     ) -> None:
         """`inherit` is called in the fork, with the connection, if there is one, and the slot."""
         self._one = lead.role.one if lead.role is not None else ""
+        self._redials = lead.redials
         self._process = process
         self._inherit = inherit
         self._slot = Slot(lead.host, lead.ports[0])
@@ -98,7 +99,9 @@ class ToForks:
                 os.register_at_fork(after_in_child=self._begin)
                 self._ready = True
             self._has_slot = self._has_slot or self._slot.take(self._process)
-            if not (self._has_slot or self._calls_on):
+            # Who has it is about to be ended: this one calls until then.
+            replaces = self._redials and any(maker in makers for maker in RELOADS)
+            if not (self._has_slot or self._calls_on or replaces):
                 self._fork = "colleague"
                 if self._one and not self._told:
                     self._told = True
@@ -135,8 +138,7 @@ class ToForks:
 
     def _hand_over(self) -> None:
         kept, self._kept = self._kept, None
-        slot = self._slot if self._has_slot or not self._calls_on else None
-        self._inherit(None if kept is None else kept.socket, slot)
+        self._inherit(None if kept is None else kept.socket, self._slot if self._has_slot else None)
 
     def _close(self) -> None:
         self._has_slot = False

@@ -20,6 +20,7 @@ from autoattach._threads import gevent_has_threads, import_threading, refuse_gev
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, Callable, Sequence
 
     from autoattach._process import Process
@@ -117,6 +118,10 @@ class Loader:
     def in_main_thread(self) -> bool:
         """Whether it is the main thread that asks."""
         return _thread.get_ident() == self._main
+
+    def main_frame(self) -> FrameType | None:
+        """What the main thread runs."""
+        return sys._current_frames().get(self._main)
 
     def load(self, session: Session, held: bool, until: float = 0.0, **sockets: Any) -> bool:
         """There is an IDE: load the debugger, and hand it the sockets (see `Task`).

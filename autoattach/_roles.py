@@ -21,6 +21,8 @@ WORKERS = (
     ("billiard.pool", "_create_worker_process"),
     ("pyspark.daemon", "manager"),
 )
+# The functions that fork workers before they end those in whose place the new ones come (gunicorn at SIGHUP)
+RELOADS = (("gunicorn.arbiter", "reload"),)
 # Those whose forks take the place of the process that they leave.
 DAEMONS = (("gunicorn.util", "daemonize"),)
 

@@ -129,6 +129,29 @@ ARBITER = """
                 spawn_worker()
         print("end", flush=True)
 """
+RELOAD = """
+    import signal
+    children = []
+
+    def spawn_worker():
+        pid = os.fork()
+        if pid == 0:
+            import worker
+            worker.serve()
+            sys.exit()
+        children.append(pid)
+
+    def reload():
+        spawn_worker()
+        os.kill(children.pop(0), signal.SIGTERM)
+
+    def run(workers):
+        spawn_worker()
+        while not os.path.exists("stop"):
+            signal.sigtimedwait([], 0.05)
+        for pid in children:
+            os.waitpid(pid, 0)
+"""
 
 
 @pytest.fixture
@@ -226,6 +249,27 @@ def test_a_prefork_servers_hold_runs_out(start: Run, worker: Path) -> None:
     assert "gave up after 0.5 s" in program.ours[-1]
     assert len(program.ours) == 2
     assert not program.others
+
+
+@forks
+def test_a_master_that_reloads(start: Run, server: Server, worker: Path) -> None:
+    """A master that forks new workers before it ends the old ones, as gunicorn does at SIGHUP: the slot goes on to a new
+    one, and nothing is said of several workers."""
+    gunicorn = worker.parent / "gunicorn"
+    write(gunicorn, "arbiter.py", "import os, sys\n" + __import__("textwrap").dedent(RELOAD))
+    main = (
+        "import signal, sys\nfrom gunicorn import arbiter\nsignal.signal(signal.SIGHUP, lambda *_: arbiter.reload())\n"
+    )
+    write(gunicorn, "__main__.py", main + "arbiter.run(int(sys.argv[1]))\n")
+    program = start("-m", "gunicorn", 1)
+    seen = [stop_in(serve(server, {worker: [line_of(worker, "here =")]}), worker, "here =", last=True)]
+    for _ in range(2):
+        program.send(signal.SIGHUP)
+        seen.append(stop_in(serve(server, {worker: [line_of(worker, "here =")]}), worker, "here =", last=True))
+    end(program)
+    assert len(set(seen)) == 3
+    assert said(program, SLOT) == seen
+    assert len(program.ours) == 3, program.dump()
 
 
 @forks
@@ -669,6 +713,28 @@ def test_a_script_that_runs_a_supervisor(start: Run, server: Server, tmp_path: P
     assert program.pid not in children
     assert said(program, SLOT)[:2] == children
     assert "end False" in program.stdout
+    assert not program.others
+
+
+def test_pycharm_comes_to_a_script_that_runs_a_supervisor(start: Run, port: int, tmp_path: Path) -> None:
+    """PyCharm comes after the script has started its child: it is for the next child, after an edit, and not for the
+    script, in which none of the user's code runs any more."""
+    write(tmp_path, "uvicorn/__init__.py", "")
+    write(tmp_path, "uvicorn/supervisors/__init__.py", SUPERVISOR)
+    inner = write(tmp_path, "inner.py", INNER)
+    text = (
+        "import inner\nfrom uvicorn import supervisors\nif __name__ == '__main__':\n    supervisors.run(inner.serve)\n"
+    )
+    program = start(write(tmp_path, "app.py", text), DEBUGGER_WAIT=0)
+    program.wait_for("grandchild", "stdout")
+    with Server(port=port) as server:
+        with pytest.raises(TimeoutError):
+            server.accept(3)
+        (tmp_path / "edited").touch()
+        pid = stop_in(serve(server, {inner: [line_of(inner, "here =")]}), inner, "here =")
+        end(program)
+    assert said(program, SLOT) == [pid] != [program.pid]
+    assert len(program.ours) == 2
     assert not program.others
 
 
