@@ -133,9 +133,15 @@ class Follower:
         if isinstance(place, Door):
             self.loader.load_behind(lambda: self.lead(place, arrived, held=False), [place, *arrived])
             return None
-        gone = self.loader.load_behind(lambda: self.enter(arrived, held=False), [])
-        place.close()  # until then the adapter awaits us
-        return self._find_and_record(None) if gone else None
+
+        def enter() -> None:
+            try:
+                self.enter(arrived, held=False)
+            finally:
+                place.close()  # until then the adapter awaits us
+
+        # Nothing is called here when that is done: the debugger would take our bare thread for one of the program's.
+        return self._find_and_record(None) if self.loader.load_behind(enter, [place]) else None
 
     def _find_and_record(self, lost: Place | None) -> Place | None:
         place = self._find(lost)
