@@ -11,7 +11,7 @@ from typing import Callable, Iterator
 
 import pytest
 import test_launchers
-from launchers.engines import ENGINES, FIFTY, FROM_THE_SCRIPT, NOT_REUSED, REUSED
+from launchers.engines import AIRFLOWS, ENGINES, FIFTY, FROM_THE_SCRIPT, NOT_REUSED, REUSED
 from launchers.ides import VsCode
 from launchers.launcher import CHANCE, Launcher
 from support import LIMIT, Program, free_port, line_of, listeners, needs, wait_until, write
@@ -38,7 +38,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.rmtree(short, ignore_errors=True)
 
 
-@rows(debuggers=DEBUGGERS, table=ENGINES)
+@rows(debuggers=DEBUGGERS, table=[*ENGINES, *AIRFLOWS])
 def test_hit(launcher: Launcher, debugger: str, start: Start) -> None:  # noqa: F811
     """The breakpoint is hit in the worker that runs the function; then all goes on to its end."""
     if launcher.expected(debugger) == CHANCE:
