@@ -99,6 +99,14 @@ def engines(session: nox.Session) -> None:
     pytest(session, "test_engines.py", "-m", "", "--timeout", "600", "-n", "2", *session.posargs)
 
 
+@nox.session(python="3.12")
+def airflow(session: nox.Session) -> None:
+    """Airflow's own way to try a task. Not by default: it starts slowly."""
+    session.install(".[test,airflow]")
+    session.env["AUTOATTACH_TEST_LIMIT"] = os.environ.get("AUTOATTACH_TEST_LIMIT", "180")
+    pytest(session, "test_engines.py", "-m", "", "-k", "airflow", "--timeout", "600", "-n", "2", *session.posargs)
+
+
 @nox.session(python="3.13")
 def docs(session: nox.Session) -> None:
     """The documents, without a warning, into docs/_build/html; and what they say, held against the code."""

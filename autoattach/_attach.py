@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autoattach._settings import Settings
 
 # Those whose own timeouts `_timeouts` knows: for others it need not be imported
-SERVERS = ("gunicorn", "celery", "dask", "uwsgi", "uvicorn")
+SERVERS = ("gunicorn", "celery", "dask", "airflow", "uwsgi", "uvicorn")
 PATIENCE = 2.0  # seconds that a taken port is tried again: an adapter may be letting go of it
 CARRIED_WAIT = 10.0  # seconds that a child waits for the IDE to attach to it
 

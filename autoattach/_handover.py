@@ -13,7 +13,7 @@ import sys
 from autoattach import _records, _uwsgi
 from autoattach._network import identity
 from autoattach._notices import say
-from autoattach._roles import DAEMONS, RELOADS, WORKERS
+from autoattach._roles import BETWEEN, DAEMONS, RELOADS, WORKERS
 from autoattach._slot import Slot
 from autoattach._threads import start_thread
 
@@ -106,14 +106,16 @@ class ToForks:
                 if self._one and not self._told:
                     self._told = True
                     say(only_in("one worker", self._one))
+        elif any(maker in makers for maker in BETWEEN):  # a worker's fork has what made the one between above it, too
+            self._fork = "between"
 
     def _in_parent(self) -> None:
-        if self._fork == "worker":  # it has them now
+        if self._fork in ("worker", "between"):  # it has them now
             self._close()
         self._fork = self._between
 
     def _in_child(self) -> None:
-        if self._fork == "daemon":
+        if self._fork in ("daemon", "between"):
             self._process = self._process.replace(pid=os.getpid())
             _records.forked()
             if self._slot.number >= 0:

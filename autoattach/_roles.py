@@ -20,9 +20,12 @@ WORKERS = (
     ("gunicorn.arbiter", "spawn_worker"),
     ("billiard.pool", "_create_worker_process"),
     ("pyspark.daemon", "manager"),
+    ("airflow.sdk.execution_time.supervisor", "start"),
 )
 # The functions that fork workers before they end those in whose place the new ones come (gunicorn at SIGHUP)
 RELOADS = (("gunicorn.arbiter", "reload"),)
+# Those whose forks run none of the user's code themselves: workers are forks of theirs.
+BETWEEN = (("airflow.executors.local_executor", "_spawn_worker"),)
 # Those whose forks take the place of the process that they leave.
 DAEMONS = (("gunicorn.util", "daemonize"),)
 
@@ -90,6 +93,18 @@ def _celery(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
         return None
     pool = value_of(arguments, "-P", "--pool") or "prefork"
     return Role(kind="forks", name="celery's worker", one="-c 1") if pool in ("prefork", "processes") else None
+
+
+def _airflow(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
+    """What runs tasks, reads the files of DAGs or waits for triggers is a fork (task-sdk's supervisor); the scheduler's
+    LocalExecutor has processes between. What tests a task runs it itself. (airflow/executors/local_executor.py; 3.3)"""
+    names = {
+        "scheduler": ("Airflow's task", "AIRFLOW__CORE__PARALLELISM=1"),
+        "dag-processor": ("Airflow's reader of a DAG's file", "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES=1"),
+        "triggerer": ("Airflow's runner of triggers", ""),
+    }
+    name, one = names.get(_subcommand(arguments), ("", ""))
+    return Role(kind="forks", name=name, one=one) if name else None
 
 
 def _pyspark(arguments: list[str], hints: Mapping[str, str]) -> Role | None:
@@ -178,6 +193,9 @@ LAUNCHERS: tuple[tuple[str, Callable[[list[str], Mapping[str, str]], Role | None
     ("*/celery", _celery),
     ("-m celery", _celery),
     ("*/celery/__main__.py", _celery),
+    ("*/airflow", _airflow),
+    ("-m airflow", _airflow),
+    ("*/airflow/__main__.py", _airflow),
     ("-m pyspark.daemon", _pyspark),
     ("*/dask", _dask),
     ("-m dask", _dask),

@@ -28,7 +28,10 @@ ENDPOINTS = "VSCODE_DEBUGPY_ADAPTER_ENDPOINTS"
 RELOADED = ("RUN_MAIN", "WERKZEUG_RUN_MAIN")
 # How long Dask's scheduler does without a word of a worker
 DASK_TTL = "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"
-# What else tells flask, uvicorn and fastapi whether to reload, how many workers to have, and gunicorn its options
+# How long Airflow's dag-processor lets the reading of one file take
+DAG_FILE_TIMEOUT = "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT"
+# What else tells flask, uvicorn and fastapi whether to reload, how many workers to have, gunicorn its options, and two
+# timeouts
 HINTS = (
     *RELOADED,
     "FLASK_DEBUG",
@@ -37,6 +40,8 @@ HINTS = (
     "UVICORN_WORKERS",
     "WEB_CONCURRENCY",
     "GUNICORN_CMD_ARGS",
+    DASK_TTL,
+    DAG_FILE_TIMEOUT,
 )
 
 FOREVER = float("inf")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoattach._exclusions import glob, what_runs
-from autoattach._settings import DASK_TTL
+from autoattach._settings import DAG_FILE_TIMEOUT, DASK_TTL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +81,14 @@ def _dask(arguments: list[str], hints: Mapping[str, str]) -> Limit:
     return "scheduler's worker-ttl", "300", f"{DASK_TTL}=null for the scheduler while you debug"
 
 
+def _airflow(arguments: list[str], hints: Mapping[str, str]) -> Limit:
+    """The dag-processor kills what reads a file for longer. Of a task its supervisor tells the scheduler, and goes on.
+    (airflow/dag_processing/manager.py, `_kill_timed_out_processors`)"""
+    if arguments[:1] != ["dag-processor"] or DAG_FILE_TIMEOUT in hints:
+        return None
+    return "dag_file_processor_timeout", "50", f"{DAG_FILE_TIMEOUT}=3600 while you debug"
+
+
 TIMEOUTS: tuple[tuple[str, str, Callable[[list[str], Mapping[str, str]], Limit]], ...] = (
     ("*/gunicorn", "gunicorn", _gunicorn),
     ("-m gunicorn", "gunicorn", _gunicorn),
@@ -91,6 +99,9 @@ TIMEOUTS: tuple[tuple[str, str, Callable[[list[str], Mapping[str, str]], Limit]]
     ("*/dask", "dask", _dask),
     ("-m dask", "dask", _dask),
     ("*/dask/__main__.py", "dask", _dask),
+    ("*/airflow", "airflow", _airflow),
+    ("-m airflow", "airflow", _airflow),
+    ("*/airflow/__main__.py", "airflow", _airflow),
     ("*uwsgi", "uWSGI", _uwsgi),
     ("*/uvicorn", "uvicorn", _uvicorn),
     ("-m uvicorn", "uvicorn", _uvicorn),

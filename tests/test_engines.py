@@ -11,7 +11,7 @@ from typing import Callable, Iterator
 
 import pytest
 import test_launchers
-from launchers.engines import ENGINES, FIFTY, FROM_THE_SCRIPT, NOT_REUSED, REUSED
+from launchers.engines import AIRFLOWS, ENGINES, FIFTY, FROM_THE_SCRIPT, NOT_REUSED, REUSED
 from launchers.ides import VsCode
 from launchers.launcher import CHANCE, Launcher
 from support import LIMIT, Program, free_port, line_of, listeners, needs, wait_until, write
@@ -53,6 +53,17 @@ def test_hit(launcher: Launcher, debugger: str, start: Start) -> None:  # noqa: 
 @rows(debuggers=["debugpy"], table=FROM_THE_SCRIPT)
 def test_hit_from_the_script(launcher: Launcher, debugger: str, start: Start) -> None:  # noqa: F811
     """With the variables before the script alone, one attach reaches the workers that come of it."""
+    running, ide = start(launcher, debugger)
+    ide.attach()
+    ide.wait_attached()
+    stop_in_each_worker(running, ide, debugger)
+    end(running, ide)
+
+
+@rows(debuggers=["debugpy"], table=AIRFLOWS)
+def test_hit_in_airflow(launcher: Launcher, debugger: str, start: Start) -> None:  # noqa: F811
+    """The breakpoint is hit in a task that Airflow runs by itself. (PyCharm's debugger hits it, too, but is slow in
+    Airflow's imports: 100 s and more, on a busy machine more than the limit.)"""
     running, ide = start(launcher, debugger)
     ide.attach()
     ide.wait_attached()

@@ -395,6 +395,59 @@ def test_a_master_that_becomes_a_daemon(start: Run, server: Server, worker: Path
 
 
 @forks
+def test_processes_between_the_first_one_and_the_workers(start: Run, server: Server, worker: Path) -> None:
+    """Airflow's LocalExecutor: the processes between get the slot, the connection and no debugger; of what they fork one
+    task after the other has it, whichever of them runs it."""
+    write(worker.parent, "airflow/__init__.py", "")
+    write(worker.parent, "airflow/sdk/__init__.py", "")
+    write(worker.parent, "airflow/sdk/execution_time/__init__.py", "")
+    write(worker.parent, "airflow/executors/__init__.py", "")
+    write(
+        worker.parent,
+        "airflow/sdk/execution_time/supervisor.py",
+        """
+        import os, sys, worker
+        def start():
+            print("between", os.getpid(), "pydevd" in sys.modules, flush=True)
+            if os.fork() == 0:
+                worker.turn()
+                os._exit(0)
+            os.wait()
+        """,
+    )
+    write(
+        worker.parent,
+        "airflow/executors/local_executor.py",
+        """
+        import os
+        from airflow.sdk.execution_time import supervisor
+        def _spawn_worker(tasks):
+            if os.fork() == 0:
+                for _ in range(tasks):
+                    supervisor.start()
+                os._exit(0)
+        """,
+    )
+    main = """
+        import os
+        from airflow.executors.local_executor import _spawn_worker
+        for tasks in 2, 1:
+            _spawn_worker(tasks)
+            os.wait()
+        print("end", flush=True)
+    """
+    write(worker.parent, "airflow/__main__.py", main)
+    program = start("-m", "airflow", "scheduler")
+    tasks = [stop_in(serve(server, {worker: [line_of(worker, "here =")]}), worker, "here =") for _ in range(3)]
+    end(program)
+    between = re.findall(r"^between (\d+) (\w+)$", program.stdout, re.MULTILINE)
+    assert [debugged for _, debugged in between] == ["False"] * 3
+    assert between[0] == between[1] != between[2]
+    assert said(program, "Airflow's task has PyCharm's slot") == tasks
+    assert len(set(tasks)) == len(program.ours) == 3
+
+
+@forks
 def test_a_worker_forks_and_starts_processes(start: Run, server: Server, worker: Path) -> None:
     """What the worker with the slot forks and starts itself runs to its end, undebugged and without a word."""
     code = worker.read_text().replace(
@@ -883,6 +936,15 @@ ROLES = [
     ("celery --app worker report", "own"),
     ("celery -A app worker --detach", "own"),
     ("celery", "own"),
+    ("airflow scheduler", "forks"),
+    ("-m airflow scheduler --skip-serve-logs", "forks"),
+    ("airflow dag-processor", "forks"),
+    ("airflow triggerer", "forks"),
+    ("airflow dags test scheduler", "own"),
+    ("airflow tasks test my_dag work", "own"),
+    ("airflow api-server", "own"),
+    ("airflow standalone", "own"),
+    ("airflow", "own"),
     ("-m pyspark.daemon pyspark.worker", "forks"),
     ("-m pyspark.worker pyspark.worker", "own"),
     ("dask worker tcp://127.0.0.1:8786", "starts"),

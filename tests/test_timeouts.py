@@ -9,6 +9,7 @@ from typing import Callable
 import pytest
 from support import Program, needs, write
 
+from autoattach._settings import Settings
 from autoattach._timeouts import what_ends
 
 Run = Callable[..., Program]
@@ -26,6 +27,7 @@ SAID = [
     ("celery -A app worker --soft-time-limit=60 --time-limit=70", "celery", "--time-limit (70 s)"),
     ("dask worker tcp://127.0.0.1:8786", "dask", "scheduler's worker-ttl (300 s)"),
     ("uvicorn app:app --workers 2", "uvicorn", "--timeout-worker-healthcheck (5 s)"),
+    ("airflow dag-processor", "airflow", "dag_file_processor_timeout (50 s)"),
 ]
 UNSAID = [
     "gunicorn app:app --timeout 0",
@@ -41,6 +43,8 @@ UNSAID = [
     "uvicorn app:app --workers 1",
     "uvicorn app:app --workers 2 --reload",
     "uvicorn app:app --workers 2 --timeout-worker-healthcheck 3600",
+    "airflow scheduler",
+    "airflow dags test dag-processor",
     "flask run",
     "app.py --timeout 30",
     "",
@@ -73,6 +77,11 @@ def test_not_named(command: str) -> None:
         (("python", "/bin/gunicorn", "app"), {"GUNICORN_CMD_ARGS": "--timeout 0"}, False),
         (("python", "/bin/gunicorn", "app", "-t", "9"), {"GUNICORN_CMD_ARGS": "--timeout 0"}, True),
         (("python", "/bin/dask", "worker"), {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "null"}, False),
+        (
+            ("python", "/bin/airflow", "dag-processor"),
+            {"AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "9"},
+            False,
+        ),
         (("python", "/bin/uvicorn", "app:app"), {"WEB_CONCURRENCY": "4"}, True),
         (("/bin/uwsgi", "--http", ":80", "--harakiri", "20"), {}, True),
         (("/bin/uwsgi", "--http", ":80"), {}, False),
@@ -81,7 +90,8 @@ def test_not_named(command: str) -> None:
 )
 def test_by_the_environment_and_without_a_script(command: tuple[str, ...], hints: dict[str, str], said: bool) -> None:
     """What a server reads from the environment counts, and uWSGI is a program of its own."""
-    assert bool(what_ends(command, hints)) is said
+    read = Settings.from_environ({"START_DEBUGGER": "1", **hints}).hints
+    assert bool(what_ends(command, read)) is said
 
 
 @needs("debugpy")

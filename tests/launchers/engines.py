@@ -1,11 +1,11 @@
-"""Engines that ship the user's functions to workers of their own: Spark, Dask, Ray, Celery over Redis.
+"""Engines that ship the user's functions to workers of their own: Spark, Dask, Ray, Celery over Redis, Airflow.
 
 Heavy, so that they have a table, an extra and a session of their own: `test_engines.py`.
 """
 
 from __future__ import annotations
 
-from launchers.launcher import CHANCE, RUNS, Launcher, client, runs_by_itself
+from launchers.launcher import CHANCE, RUNS, Launcher, client, leaves_a_file, runs_by_itself
 
 SLOT = "PyCharm: the script has the slot."
 # The same for the workers alone, in the words of the engine
@@ -120,6 +120,31 @@ CELERY_CLIENT = """
 REDIS = "redis-server --port {http} --bind 127.0.0.1 --save '' --dir {folder}"
 CELERY_WORKER = "{bin}/celery -A tasks worker -n $worker@%h --without-gossip --without-mingle"
 
+AIRFLOW = """
+    from airflow.sdk import dag, task
+
+    @dag(schedule=None)
+    def my_dag():
+        @task
+        def work(n):
+            result = n * 2  # breakpoint
+            with open("{folder}/result.txt", "w") as file:
+                print(result, file=file)
+
+        work(21)
+
+    my_dag()
+"""
+AIRFLOW_TEST = """
+    #!/bin/sh
+    env -u START_DEBUGGER {bin}/airflow db migrate >/dev/null && exec {bin}/airflow SUBCOMMAND
+"""
+AIRFLOW_ENV = {
+    "AIRFLOW_HOME": "{folder}/airflow",
+    "AIRFLOW__CORE__DAGS_FOLDER": "{folder}/dags",
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+}
+
 
 def spark(
     id: str,
@@ -198,6 +223,19 @@ def celery(id: str, nodes: str, *options: str, **more: object) -> Launcher:
     )
 
 
+def airflow_test(subcommand: str) -> Launcher:
+    files = {"dags/my_dag.py": AIRFLOW, "start.sh": AIRFLOW_TEST.replace("SUBCOMMAND", subcommand)}
+    return Launcher(
+        f"airflow {subcommand}",
+        files,
+        ["{folder}/start.sh"],
+        leaves_a_file,
+        needs=["airflow"],
+        serves=False,
+        env=AIRFLOW_ENV,
+    )
+
+
 def chosen(only: str) -> dict[str, str]:
     return {"DEBUGGER_ONLY": only} if only else {}
 
@@ -224,6 +262,11 @@ ENGINES = [
     ray("Ray actor, runtime_env", ACTOR, FOR_WORKERS, env_in_files=True),
     celery("celery -c 2 over Redis", "a", "-c", "2", workers=2, pycharm=CHANCE),
     celery("two celery -c 1 over Redis", "a b", "-c", "1", workers=2),
+]
+# The two that run a task themselves. (The scheduler's way to its tasks is imitated in test_slot.py.)
+AIRFLOWS = [
+    airflow_test("dags test my_dag"),
+    airflow_test("tasks test my_dag work"),
 ]
 # The script is debugged, and all that comes of it. PyCharm has the script then, as Dask's row above shows.
 FROM_THE_SCRIPT = [
