@@ -16,7 +16,7 @@ from support import LIMIT, environment
 from test_config import config, plain  # noqa: F401 - a fixture
 
 import autoattach
-from autoattach import _errors, _exclusions
+from autoattach import _errors, _exclusions, _network_errors
 from autoattach._settings import VARIABLES, Settings
 
 PACKAGE = Path(autoattach.__file__).parent
@@ -27,7 +27,7 @@ PAGES = sorted(DOCS.glob("*.rst"))
 # What makes a line: these calls, and the errors whose text becomes one. SessionGone never leaves the package.
 ERRORS = {
     name
-    for name, one in vars(_errors).items()
+    for name, one in {**vars(_errors), **vars(_network_errors)}.items()
     if inspect.isclass(one) and issubclass(one, _errors.AttachError) and name != "SessionGone"
 }
 SAYING = {"say", "say_once", "because", "lost", "type", "CannotRun", "Forbidden", "Unable", *ERRORS}
@@ -81,7 +81,7 @@ def messages() -> Iterator[tuple[str, str]]:
                     if name == "lost":
                         found = [f"{text}; running on without a debugger" for text in found]
             elif isinstance(node, ast.FunctionDef):
-                checks = path.name == "_plan.py" and isinstance(node.returns, ast.BinOp)  # -> str | None
+                checks = path.name == "_plan.py" and getattr(node.returns, "value", "") == "str | None"
                 if node.name in ANSWERING or checks:
                     for inner in ast.walk(node):
                         if isinstance(inner, ast.Return) and inner.value is not None:
