@@ -1,7 +1,5 @@
 """Bare threads, which `threading` does not know; and `threading`, imported in another thread than the main one."""
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 
-def start_thread(function: Callable[..., object], *arguments: object) -> None:
+def start_thread(function: "Callable[..., object]", *arguments: object) -> None:
     """Have a bare thread call `function(*arguments)`; return when it runs.
 
     A program may end sooner than a thread begins, and up to Python 3.12 one that begins after the end crashes it
@@ -49,7 +47,7 @@ def refuse_gevent() -> None:
         )
 
 
-def forgive_a_fork(alone: Callable[[], bool]) -> None:
+def forgive_a_fork(alone: "Callable[[], bool]") -> None:
     """Keep Python 3.12 and later from warning of a fork where the program's thread is alone but for ours.
 
     "This process is multi-threaded, use of fork() may lead to deadlocks in the child" comes in the parent, before the
