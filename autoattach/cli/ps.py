@@ -163,11 +163,13 @@ def _key(session: Session) -> Tuple[str, int]:
 
 
 def as_typed(command: str) -> str:
-    """A command line without what debugpy (1.6 to 1.8.22) has put into it to carry that process."""
-    options = re.match(r"(\S+(?: .*?)?) \S*/pydevd\.py (.*?)--file (.*)", command)
+    """A command line without what debugpy (1.6 to 1.8.22), and we, have put into it to carry that process."""
+    ours = r"(\S+)(?: -Xfrozen_modules=off)?"
+    options = re.match(ours + r"((?: .*?)?) \S*/pydevd\.py (.*?)--file (.*)", command)
     if options:
-        return f"{options[1]} {'-m ' if '--module ' in options[2] else ''}{options[3]}"
-    return re.sub(r"import sys; sys\.path\.insert\(0, r'.*?'\); import pydevd; .*?settrace\(.*?\); ", "", command)
+        return f"{options[1]}{options[2]} {'-m ' if '--module ' in options[3] else ''}{options[4]}"
+    code = r"( .*?)import sys; sys\.path\.insert\(0, r'.*?'\); import pydevd; .*?settrace\(.*?\); "
+    return re.sub(f"^{ours}{code}", r"\1\2", command)
 
 
 def table(found: List[Row], width: Optional[int]) -> List[str]:
