@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -478,3 +479,19 @@ def test_the_table_is_aligned() -> None:
 def test_a_command_line_is_shown_as_it_was_typed(rewritten: str, typed: str) -> None:
     """What debugpy puts into the command line of a child that it carries is not shown."""
     assert ps.as_typed(rewritten) == typed
+
+
+def test_ctrl_c_as_a_command_begins(run: Run) -> None:
+    """Ctrl-C while a command is still being imported ends it by 130 and without a word."""
+    at_import = """
+        import os, signal, sys
+        def hook(event, arguments):
+            if event == "import" and arguments[0] == "datetime":  # by ps, and maybe by others
+                os.kill(os.getpid(), signal.SIGINT)
+        sys.addaudithook(hook)
+        from autoattach.cli import main
+        sys.exit(main(["ps"]))
+    """
+    program = run("-c", textwrap.dedent(at_import), START_DEBUGGER=None)
+    assert program.wait() == 130, program.dump()
+    assert program.stdout + program.stderr == ""

@@ -14,7 +14,17 @@ COMMANDS = ("demo", "doctor", "config", "run", "hub", "ps", "attach", "detach", 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, 1 for "not well", 2 for usage."""
+    """Run a command. Returns the exit status: 0, 1 for "not well", 2 for usage, 130 for Ctrl-C."""
+    try:
+        return _main(argv)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:  # before the command has begun, which sees to it from then on
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="autoattach",
         description="Stop a Python program at a breakpoint in VS Code or PyCharm: START_DEBUGGER=1 python app.py",
@@ -30,9 +40,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
-    try:
-        status: int = arguments.run(arguments)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    status: int = arguments.run(arguments)
     return status
