@@ -255,15 +255,6 @@ def _lead(settings: "Settings", process: "Process", installed: Installed, sessio
     known, why = choose(settings, installed)
     if known.unsupported:
         raise DebuggerError(known.unsupported, f"pip install autoattach[{_other_extra(known)}]")
-    if known.name == "ptvsd":
-        from autoattach._roles import forks_unseen
-
-        if forks_unseen(process.command):
-            # Forked by C code while one of ptvsd's threads, which wake ten times a second, has the GIL: 4 of 200 runs
-            raise DebuggerError(
-                "uWSGI's workers would now and then wait for a thread of ptvsd's that they have not",
-                "use debugpy: pip install autoattach[vscode]",
-            )
     mode = settings.mode or known.modes[0]
     if mode not in known.modes:
         raise SettingError("DEBUGGER_MODE", mode, f"{' or '.join(known.modes)}", f"is nothing that {known.name} can do")

@@ -59,11 +59,6 @@ def role(command: tuple[str, ...], hints: Mapping[str, str]) -> Role:
     return OWN
 
 
-def forks_unseen(command: tuple[str, ...]) -> bool:
-    """Whether Python learns of this process's forks only afterwards: uWSGI's workers are."""
-    return glob("*uwsgi", command[0] if command else "") and _uwsgi(list(command[1:]), {}) is not None
-
-
 def heir(hints: Mapping[str, str]) -> Role:
     """The role of a child that the slot was left to."""
     return Role(kind="heir", name="the reloader's child" if is_reloaded(hints) else "this worker", one="")

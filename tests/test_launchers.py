@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterable, Iterator
 import pytest
 from launchers import LAUNCHERS
 from launchers.ides import IDES, Ide, Stop
-from launchers.launcher import CHANCE, HIT, REFUSED, RUNS, Launcher, Running
+from launchers.launcher import CHANCE, HIT, RUNS, Launcher, Running
 from launchers.table import rows_of
 from support import DEBUGGERS, LIMIT, has
 
@@ -86,11 +86,6 @@ def test_hit(launcher: Launcher, debugger: str, start: Start, saw: Saw) -> None:
         saw(CHANCE)
         pytest.skip("which worker runs the code is chance")
     running, ide = start(launcher, debugger)
-    if launcher.expected(debugger) == REFUSED:
-        finish(running.trigger(), running, ide)
-        end(running, ide)
-        assert "use debugpy" in "".join(running.program.ours)
-        return saw(REFUSED)
     ide.attach()
     ide.wait_attached()
     for _ in range(launcher.earlier):

@@ -26,7 +26,6 @@ MARK = "# breakpoint"
 HIT = "hit"
 RUNS = "runs, not debugged"
 CHANCE = "one of the workers"
-REFUSED = "a line says to use debugpy"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Launcher:
     """What a user has to know; for the documentation."""
 
     def expected(self, debugger: str) -> str:
-        """What a debugger does: HIT, RUNS, CHANCE or REFUSED."""
+        """What a debugger does: HIT or RUNS."""
         return {"ptvsd": self.ptvsd, "pydevd-pycharm": self.pycharm}.get(debugger, HIT)
 
     def missing(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from launchers.launcher import REFUSED, RUNS, Launcher, visit
+from launchers.launcher import RUNS, Launcher, visit
 
 FLASK = """
     from flask import Flask
@@ -139,14 +139,14 @@ LAUNCHERS = [
     uwsgi(
         "uwsgi --master --processes 2",
         *("--master", "--processes", "2"),
-        ptvsd=REFUSED,
+        ptvsd=RUNS,
         workers=2,
         ended="INT",
     ),
     uwsgi(
         "uwsgi --master --processes 2 --py-call-osafterfork",
         *("--master", "--processes", "2", "--py-call-osafterfork"),
-        ptvsd=REFUSED,
+        ptvsd=RUNS,
         workers=2,
         ended="INT",
         check=lambda: (
