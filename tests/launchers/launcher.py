@@ -51,6 +51,8 @@ class Launcher:
     """It runs until it is ended."""
     ended: str = "TERM"
     """How a user ends it: the signal; `group` as its last word where it goes to all of them, as Ctrl-C does."""
+    rests: bool = False
+    """It can be ended only when its processes have come to rest: one that begins loses the signal, without us, too."""
     env_in_files: bool = False
     """The variables stand in one of the files, and not in the environment of the command."""
     earlier: int = 0
@@ -144,6 +146,8 @@ class Running:
         for process in self.clients:  # one may wait for what was killed
             process.kill()
         name, _, group = self.launcher.ended.partition(" ")
+        if self.launcher.rests:
+            wait_until(self._rests, "rest of all processes", LIMIT / 2)
         if self.launcher.serves:
             number = signal.Signals[f"SIG{name}"]
             if group:
@@ -151,6 +155,22 @@ class Running:
             else:
                 self.program.send(number)
         self.program.wait()
+
+    def _rests(self) -> bool:
+        """Whether none of the processes does anything for a while."""
+        before = self._switches()
+        time.sleep(0.3)
+        return self._switches() == before
+
+    def _switches(self) -> dict[int, str]:
+        """How often the main thread of each of the processes has been given a processor."""
+        found = {}
+        for pid in self.processes():
+            try:
+                found[pid] = Path(f"/proc/{pid}/status").read_text().partition("voluntary_ctxt_switches")[2]
+            except OSError:  # it has ended
+                pass
+        return found
 
     def wait_nothing_left(self) -> None:
         """No process of this run is left, the debugger's own included."""

@@ -93,6 +93,7 @@ def uwsgi(id: str, *options: str, **more: object) -> Launcher:
         [*server, *python, *options],
         visit,
         needs=["uwsgi"],
+        rests=True,  # uWSGI 2.0.31
         **{"note": THREADS, **more},  # type: ignore[arg-type]
     )
 
