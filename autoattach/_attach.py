@@ -78,29 +78,31 @@ def enter(settings: "Settings", process: Process, inherited: "Session | None") -
         answer = plan(settings, process, there, session, stranger)
         if isinstance(answer, (Skip, Arm)):
             return answer
-        from autoattach._network_errors import PortTaken, SessionGone, SlotTaken
-
         try:
             perform(answer, settings, process, patience)
             return None
-        except SessionGone:
-            # Nobody waits twice for a tree whose leader lives.
-            session = session.replace(mode="gone") if session and inherited and alive(session.pid) else None
-            stranger = False
-        except PortTaken as error:
-            if session is not None:  # another of our tree was quicker: it is asked
-                session = session.replace(mode="listen", live=True)
-                continue
-            from autoattach._records import find
+        except AttachError as error:
+            from autoattach._network_errors import PortTaken, SessionGone, SlotTaken
 
-            session = find(error.port) if error.port else None
-            stranger = session is not None
-            if session is None and patience:
+            if isinstance(error, SlotTaken):
+                # Of a tree one process has it, as it should be; started apart, a user would wonder.
+                return Skip.failed(error) if session is None else Skip.because(error.what)
+            if isinstance(error, SessionGone):
+                # Nobody waits twice for a tree whose leader lives.
+                session = session.replace(mode="gone") if session and inherited and alive(session.pid) else None
+                stranger = False
+            elif not isinstance(error, PortTaken):
                 raise
-            patience = PATIENCE
-        except SlotTaken as error:
-            # Of a tree one process has it, as it should be; started apart, a user would wonder.
-            return Skip.failed(error) if session is None else Skip.because(error.what)
+            elif session is not None:  # another of our tree was quicker: it is asked
+                session = session.replace(mode="listen", live=True)
+            else:
+                from autoattach._records import find
+
+                session = find(error.port) if error.port else None
+                stranger = session is not None
+                if session is None and patience:
+                    raise
+                patience = PATIENCE
     return Skip.because("its session came and went")
 
 

@@ -6,8 +6,6 @@ work or because nothing is open, it has the one sleeping thread, which is away d
 sockets or no such folder there is no channel, and that harms nobody.
 """
 
-from __future__ import annotations
-
 import _socket
 import _thread
 import os
@@ -112,14 +110,14 @@ def _nothing(*_: object) -> None:
     """Nobody has attached; nobody is served."""
 
 
-_current: Callable[[], Loader | None] = _nothing
-_mine: Channel | None = None
+_current: "Callable[[], Loader | None]" = _nothing
+_mine: "Channel | None" = None
 _kept = False  # it has been of use, and stays
-_alone: Watcher | None = None
+_alone: "Watcher | None" = None
 _turn = _thread.allocate_lock()
 
 
-def prepare(main: int, current: Callable[[], Loader | None]) -> None:
+def prepare(main: int, current: "Callable[[], Loader | None]") -> None:
     """Have a channel from now on, if there can be one. Somebody has to look at it: `settle()`. Cannot fail.
 
     `main` is the identifier of the main thread; `current` says what the process has last tried to attach with.
@@ -190,7 +188,7 @@ def close() -> None:
         pass
 
 
-def _open(main: int) -> Channel | None:
+def _open(main: int) -> "Channel | None":
     folder = _records.prepare(os.getpid())
     if folder is None or not hasattr(_socket, "AF_UNIX"):
         return None
@@ -230,7 +228,7 @@ class Address:
             os.close(self._number)
 
 
-def user(sock: _socket.socket) -> int | None:
+def user(sock: _socket.socket) -> "int | None":
     """The user id of who is at the other end; None where the system does not tell: the folder's mode has to do.
 
     Source: unix(7) of Linux, `struct ucred`; unix(4) of macOS and FreeBSD, `struct xucred`.
@@ -245,7 +243,7 @@ def user(sock: _socket.socket) -> int | None:
     return None
 
 
-def _begin(function: Callable[[], object]) -> None:
+def _begin(function: "Callable[[], object]") -> None:
     """Begin the thread that looks here alone. While pydevd is at work it takes a bare one for one of the program's."""
     assert _mine is not None
     if _is_loaded():
@@ -261,7 +259,7 @@ def _is_loaded() -> bool:
     return loader is not None and not loader.over and loader.is_loaded()
 
 
-def _find(lost: object) -> Any:
+def _find(lost: object) -> "Any":
     """Who waits alone has nowhere else to wait; in a fork, its own."""
     return _mine if lost is None else None
 

@@ -4,17 +4,13 @@ Whoever connects is let in and looked at. Only when an IDE stands there is a deb
 as they are, every byte still in them.
 """
 
-from __future__ import annotations
-
 import _socket
-import errno
 import sys
 import time
 
-from autoattach._link import HELLO, HUB, WAIT
 from autoattach._network import Place, holder, peek, ready, resolve, spell
-from autoattach._network_errors import AddressError, PortTaken
 from autoattach._notices import say_once
+from autoattach._session import HELLO, HUB, WAIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +27,7 @@ SENTENCE = 10.0  # seconds that a first message may take from its first byte to 
 class Door(Place):
     """A socket that listens, and whoever stands before it."""
 
-    def __init__(self, sock: _socket.socket, address: tuple[str, int], name: str = "") -> None:
+    def __init__(self, sock: _socket.socket, address: "tuple[str, int]", name: str = "") -> None:
         """`name` is the id of the session: who knows it may wait here with us for the IDE."""
         super().__init__(sock)
         self._socket: _socket.socket | None = None
@@ -45,7 +41,7 @@ class Door(Place):
         """To a hub, when one comes: `wait()` ends then."""
 
     @classmethod
-    def open(cls, host: str, ports: Ports, name: str = "", patience: float = 0.0) -> Door:
+    def open(cls, host: str, ports: "Ports", name: str = "", patience: float = 0.0) -> "Door":
         """Listen on the first free port of `ports` at `host`.
 
         Raises `PortTaken` when none is free after `patience` seconds, and `AddressError` for any other reason.
@@ -57,7 +53,11 @@ class Door(Place):
                 try:
                     sock = _listen(family, (address[0], port, *address[2:]))
                 except OSError as error:
+                    import errno
+
                     if error.errno not in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
+                        from autoattach._network_errors import AddressError
+
                         raise AddressError(
                             f"cannot listen on {spell(host, port)} ({error.strerror or error})", _advice(error)
                         ) from None
@@ -66,6 +66,8 @@ class Door(Place):
             if time.monotonic() >= until:
                 break
             time.sleep(0.1)
+        from autoattach._network_errors import PortTaken
+
         if ports[0] != ports[1]:
             raise PortTaken(f"every port of {host}:{ports[0]}-{ports[1]} is taken", "set DEBUGGER_PORT to a free one")
         raise PortTaken(
@@ -86,7 +88,7 @@ class Door(Place):
             self._socket.detach()
             self._socket = None
 
-    def wait(self, until: float, greeting: Greeting) -> list[_socket.socket]:
+    def wait(self, until: float, greeting: "Greeting") -> "list[_socket.socket]":
         """Wait until an IDE has spoken, at the latest until `until` (seconds of `time.monotonic()`).
 
         The connections that stand there are returned, the IDE's first; none when the time ran out, `interrupt()` was
@@ -102,7 +104,7 @@ class Door(Place):
             self._park()
         return visitors
 
-    def _wait(self, until: float, greeting: Greeting) -> list[_socket.socket]:
+    def _wait(self, until: float, greeting: "Greeting") -> "list[_socket.socket]":
         while self.is_ours():
             left = until - time.monotonic()
             if left <= 0:
@@ -126,11 +128,11 @@ class Door(Place):
                     return visitors
         return []
 
-    def readmit(self, peers: Sequence[_socket.socket]) -> None:
+    def readmit(self, peers: "Sequence[_socket.socket]") -> None:
         """Let these connections stand before the door, as if they had just come."""
         self._pending.extend(peers)
 
-    def _judge(self, peer: _socket.socket, greeting: Greeting) -> bool:
+    def _judge(self, peer: _socket.socket, greeting: "Greeting") -> bool:
         """Whether an IDE has spoken; who is none is let go."""
         data = peek(peer)
         if data and data.startswith(HELLO):
@@ -212,7 +214,7 @@ class Door(Place):
         self._number = -1
 
 
-def _listen(family: int, address: tuple[object, ...]) -> _socket.socket:
+def _listen(family: int, address: "tuple[object, ...]") -> _socket.socket:
     sock = _socket.socket(family, _socket.SOCK_STREAM)
     try:
         if sys.platform == "win32":
@@ -229,7 +231,7 @@ def _listen(family: int, address: tuple[object, ...]) -> _socket.socket:
 
 
 def _advice(error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if isinstance(error, PermissionError):
         return "set DEBUGGER_PORT to a port of 1024 or above"
     return "set DEBUGGER_HOST to an address of this machine"
 

@@ -139,21 +139,30 @@ def matches(pattern: str, command: "tuple[str, ...]") -> bool:
     return any(glob(pattern, part) or glob(pattern, part.replace("\\", "/").rpartition("/")[2]) for part in command)
 
 
+def row(table: "tuple[tuple[str, str], ...]", runs: str) -> "tuple[str, str] | None":
+    """The first row whose pattern matches what runs."""
+    for pattern, what in table:
+        if runs.endswith(pattern.rpartition("*")[2]) and glob(pattern, runs):  # the first alone is done with most rows
+            return pattern, what
+    return None
+
+
 def glob(pattern: str, text: str) -> bool:
     """Match `*` (anything) and `?` (one character), the whole text. (`fnmatch` would import `re`: 5 ms.)"""
     if "?" in pattern:
         return _glob(pattern, text)
-    first, *rest = pattern.split("*")
-    if not rest:
+    first, star, rest = pattern.partition("*")
+    if not star:
         return first == text
-    if not text.startswith(first):
+    middle, _, last = rest.rpartition("*")
+    if not (text.startswith(first) and text.endswith(last)):
         return False
     at = len(first)
-    for part in rest[:-1]:
+    for part in middle.split("*"):
         at = text.find(part, at) + len(part)
         if at < len(part):
             return False
-    return len(text) - at >= len(rest[-1]) and text.endswith(rest[-1])
+    return len(text) - at >= len(last)
 
 
 def _glob(pattern: str, text: str) -> bool:

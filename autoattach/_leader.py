@@ -1,7 +1,5 @@
 """Listening for the IDE: a session that this process leads, until it ends."""
 
-from __future__ import annotations
-
 import os
 import time
 
@@ -15,7 +13,6 @@ from autoattach._plan import ONE_EACH
 from autoattach._process import in_container
 from autoattach._session import Session, new_id
 from autoattach._settings import FOREVER
-from autoattach._signals import EndingSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +31,7 @@ REACH = "; from outside this container: DEBUGGER_HOST=0.0.0.0 and a published po
 
 
 def listen(
-    lead: Lead, settings: Settings, process: Process, patience: float, follow: type[Follower] = Follower
+    lead: "Lead", settings: "Settings", process: "Process", patience: float, follow: "type[Follower]" = Follower
 ) -> None:
     """Open the door, hold the program before it if that is wanted, and leave it open behind the program.
 
@@ -65,6 +62,8 @@ def listen(
         if lead.debugger == "ptvsd" and settings.subprocess and hasattr(os, "register_at_fork"):
             os.register_at_fork(before=lambda: None if loader.over else tell_of_forks())
         if lead.wait > 0:
+            from autoattach._signals import EndingSignals
+
             with EndingSignals(process.started):  # from before it is said how to end it
                 say(f"waiting {how_long(lead.wait)} for {who} to attach at {where} ({choice}); {CTRL_C}{reach}")
                 visitors = door.wait(until, greets_as_dap)

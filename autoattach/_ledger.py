@@ -1,7 +1,5 @@
 """Every change made to this process, each with its undo."""
 
-from __future__ import annotations
-
 import _thread
 import os
 
@@ -20,11 +18,11 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: list[tuple[str, Callable[[], object]]] = []
 
-    def enter(self, what: str, undo: Callable[[], object]) -> None:
+    def enter(self, what: str, undo: "Callable[[], object]") -> None:
         """Record a change that has been made, and what takes it back."""
         self._entries.append((what, undo))
 
-    def set(self, owner: Any, name: str, value: object, what: str = "") -> None:
+    def set(self, owner: "Any", name: str, value: object, what: str = "") -> None:
         """Replace an attribute; its undo leaves alone what somebody else has put there since."""
         before = getattr(owner, name)
         setattr(owner, name, value)
@@ -35,13 +33,13 @@ class Ledger:
 
         self.enter(what or f"{getattr(owner, '__name__', owner)}.{name}", undo)
 
-    def environ(self, name: str, value: str | None) -> None:
+    def environ(self, name: str, value: "str | None") -> None:
         """Set a variable of the environment, or remove it; its undo leaves alone what the program has set since."""
         before = os.environ.get(name)
         if before == value:
             return
 
-        def put(wanted: str | None) -> None:
+        def put(wanted: "str | None") -> None:
             if wanted is None:
                 os.environ.pop(name, None)
             else:
@@ -67,5 +65,5 @@ class Ledger:
             if alone:
                 _undoing.release()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> "Any":
         return iter([what for what, _ in self._entries])

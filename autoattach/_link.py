@@ -7,15 +7,13 @@ import time
 
 from autoattach._network import Place, peek, reachable, ready, resolve, spell
 from autoattach._network_errors import SessionGone
+from autoattach._session import HELLO, HUB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from autoattach._network import Greeting
     from autoattach._session import Session
 
-HELLO = b"autoattach "  # then the session's id and this process's, and a newline
-HUB = "hub"  # after the ids: one that wants to lead; and the word for the others that it will, then its process id
-WAIT = b"wait\n"  # the answer while nobody is there; else where debuggees go: host, port and the leader's pid
 CONNECT = 2.0  # seconds; the connection is to this machine
 
 

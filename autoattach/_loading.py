@@ -1,7 +1,5 @@
 """Load the debugger into this process: before the program, or into it while it runs."""
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -11,11 +9,9 @@ from autoattach import _channel, _records, debuggers
 from autoattach._errors import AttachError, DebuggerError
 from autoattach._exclusions import what_runs
 from autoattach._ledger import Ledger
-from autoattach._network_errors import SessionGone
 from autoattach._notices import say, say_once
 from autoattach._session import SESSION, Session
 from autoattach._settings import VARIABLES
-from autoattach._signals import without_interrupts
 from autoattach._threads import gevent_has_threads, import_threading, refuse_gevent
 
 TYPE_CHECKING = False
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
 BLOCKED = 2.0  # seconds after which a main thread that runs no Python code counts as blocked in a call
 
 
-def _writable(folder: str | None) -> str | None:
+def _writable(folder: "str | None") -> "str | None":
     """The folder for logs, made where it is missing; None where there can be no logs, which is said."""
     if folder is None:
         return None
@@ -48,7 +44,7 @@ def _writable(folder: str | None) -> str | None:
 class Loader:
     """A debugger, as it comes into this process and goes out of it again."""
 
-    def __init__(self, debugger: str, settings: Settings, process: Process) -> None:
+    def __init__(self, debugger: str, settings: "Settings", process: "Process") -> None:
         self.debugger = debugger
         self.settings = settings
         self.process = process
@@ -119,11 +115,11 @@ class Loader:
         """Whether it is the main thread that asks."""
         return _thread.get_ident() == self._main
 
-    def main_frame(self) -> FrameType | None:
+    def main_frame(self) -> "FrameType | None":
         """What the main thread runs."""
         return sys._current_frames().get(self._main)
 
-    def load(self, session: Session, held: bool, until: float = 0.0, **sockets: Any) -> bool:
+    def load(self, session: Session, held: bool, until: float = 0.0, **sockets: "Any") -> bool:
         """There is an IDE: load the debugger, and hand it the sockets (see `Task`).
 
         False where the IDE has not set its breakpoints by the end of the hold. Raises `AttachError`.
@@ -160,15 +156,15 @@ class Loader:
         _records.update(held=False)
         return attached is not False or self.over
 
-    def _attach(self, debugger: Debugger, task: Task) -> bool:
+    def _attach(self, debugger: "Debugger", task: "Task") -> bool:
         """In this thread or, where a call came from another one, in the main thread for a debugger that wants that."""
         if not (task.held and debugger.main_thread_only) or self.in_main_thread():
             return debugger.attach(task)
+        from autoattach._modules import StandardFirst
         from autoattach._pending import call_in_main_thread, done_in_main_thread
+        from autoattach._signals import without_interrupts
 
         outcome: list[Any] = []
-
-        from autoattach._modules import StandardFirst
 
         def attach() -> None:
             try:
@@ -185,7 +181,7 @@ class Loader:
         debugger.take_thread()
         return bool(outcome[0])
 
-    def _task(self, session: Session, held: bool, until: float, **sockets: Any) -> Task:
+    def _task(self, session: Session, held: bool, until: float, **sockets: "Any") -> "Task":
         from autoattach.debuggers._debugger import Task
 
         return Task(
@@ -242,7 +238,7 @@ class Loader:
             self._main, look_after
         )  # it imports, and would be stopped in that, with the others waiting for it
 
-    def load_behind(self, load: Callable[[], object], open_ends: Sequence[Any]) -> bool:
+    def load_behind(self, load: "Callable[[], object]", open_ends: "Sequence[Any]") -> bool:
         """Call `load()` from a thread of ours, while the program runs, where the debugger wants to be loaded.
 
         Where that cannot even begin, `open_ends` are closed. Afterwards a bare thread calls nothing that is Python: the
@@ -281,7 +277,9 @@ class Loader:
             from autoattach._modules import StandardFirst
 
             with StandardFirst():
+                from autoattach._network_errors import SessionGone
                 from autoattach._outside import hidden_thread
+                from autoattach._signals import without_interrupts
 
                 import_threading(self._main)
                 debugger = debuggers.load(self.debugger)
@@ -322,17 +320,17 @@ class Loader:
         say(f"{what}; running on without a debugger")
         self.ledger.undo()
 
-    def _excluded(self, command: tuple[str, ...]) -> bool:
+    def _excluded(self, command: "tuple[str, ...]") -> bool:
         """Whether a child with this command line is one that is never attached to."""
         from autoattach._plan import excluded
 
         return excluded(self.settings, self.process.replace(command=command, debugger=""))
 
 
-_current: Loader | None = None
+_current: "Loader | None" = None
 
 
-def current() -> Loader | None:
+def current() -> "Loader | None":
     """What this process has last tried to attach with, or been forked with."""
     return _current
 
@@ -344,7 +342,7 @@ def main_thread() -> int:
     return threading.main_thread().ident or 0
 
 
-def warn_of_coverage(debugger: str, process: Process) -> None:
+def warn_of_coverage(debugger: str, process: "Process") -> None:
     """Say so where coverage and the debugger take the one trace function from each other (measured with coverage 7)."""
     if sys.version_info >= (3, 12) and debugger == "debugpy":  # sys.monitoring has room for both
         return

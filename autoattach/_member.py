@@ -1,19 +1,14 @@
 """Belonging to a session while the program runs: as its leader at the door, or as a member that is told."""
 
-from __future__ import annotations
-
 import os
 import time
 
-from autoattach import _channel, _records, _uwsgi
+from autoattach import _channel, _records
 from autoattach._door import Door
 from autoattach._errors import AttachError
-from autoattach._link import Link
 from autoattach._loading import Loader
 from autoattach._network import ATTEMPT, greets_as_dap, spell
-from autoattach._network_errors import SessionGone
 from autoattach._notices import say
-from autoattach._signals import EndingSignals
 from autoattach._watcher import Watcher
 
 TYPE_CHECKING = False
@@ -33,11 +28,14 @@ YIELDED = 1.0  # seconds that a hub, for which the leader has left the port, may
 CLIENT = 10.0  # seconds that a child is held for the IDE to attach to it: one that knows no sub-sessions never does
 
 
-def join(answer: Join, settings: Settings, process: Process) -> None:
+def join(answer: "Join", settings: "Settings", process: "Process") -> None:
     """Become a member. Raises `SessionGone` where nobody is there any more; then nothing is left of it."""
     session = answer.session
     if session.mode == "connect":
         return follow(answer, settings, process)
+    from autoattach._link import Link
+    from autoattach._network_errors import SessionGone
+
     link = Link.open(session, process.pid)
     loader = Loader(session.debugger, settings, process)
     where = spell(session.host, session.port)
@@ -49,6 +47,8 @@ def join(answer: Join, settings: Settings, process: Process) -> None:
     _records.write(session, process.pid)
     follower = Follower(loader, session)
     if session.live or answer.stranger:  # when that was written; asked, who has the port says whether it is
+        from autoattach._signals import EndingSignals
+
         with EndingSignals(process.started):
             entrance = link.wait(time.monotonic() + (ANSWER if session.live else HINT))
             if entrance is not None:
@@ -69,7 +69,7 @@ def join(answer: Join, settings: Settings, process: Process) -> None:
     follower.watch(link)
 
 
-def follow(answer: Join, settings: Settings, process: Process) -> None:
+def follow(answer: "Join", settings: "Settings", process: "Process") -> None:
     """Connect to where the IDE of a session listens that its leader has connected to: no hold, and one try."""
     session = answer.session
     loader = Loader(session.debugger, settings, process)
@@ -96,12 +96,12 @@ class Follower:
     role = ""  # of its record: what it is, as leader or as member
     gives_way = True  # to a hub that comes
 
-    def __init__(self, loader: Loader, session: Session) -> None:
+    def __init__(self, loader: Loader, session: "Session") -> None:
         self.loader = loader
         self.session = session
         self._short = 0
 
-    def watch(self, place: Place) -> None:
+    def watch(self, place: "Place") -> None:
         """Wait behind the running program: at the door, which this process then leads, or at the link."""
         if isinstance(place, Door):
             place.gives_way = self.gives_way
@@ -109,9 +109,12 @@ class Follower:
             place, greets_as_dap, self._serve, self._find_and_record, self._forked, lambda: _channel.settle(ended=True)
         )
         self.loader.watcher.start()
-        _uwsgi.follow()
+        if any("uwsgi" in name for name in self.loader.process.command[:1]):
+            from autoattach import _uwsgi
 
-    def lead(self, door: Door, visitors: list[_socket.socket], held: bool, until: float = 0.0) -> bool:
+            _uwsgi.follow()
+
+    def lead(self, door: Door, visitors: "list[_socket.socket]", held: bool, until: float = 0.0) -> bool:
         """An IDE stands at the door. Raises `AttachError`."""
         sockets = [*visitors, *door.members]
         try:
@@ -123,13 +126,13 @@ class Follower:
                 sock.close()
             door.close()
 
-    def enter(self, entrance: tuple[str, int, int], held: bool) -> bool:
+    def enter(self, entrance: "tuple[str, int, int]", held: bool) -> bool:
         """The session has an IDE, and debuggees go in there. Raises `AttachError`: `SessionGone` where nobody is there
         any more."""
         self.session = self.session.replace(pid=entrance[2])
         return self.loader.load(self.session, held, time.monotonic() + CLIENT, entrance=entrance[:2])
 
-    def _serve(self, place: Place, arrived: Any) -> Place | None:
+    def _serve(self, place: "Place", arrived: "Any") -> "Place | None":
         if isinstance(place, Door):
             self.loader.load_behind(lambda: self.lead(place, arrived, held=False), [place, *arrived])
             return None
@@ -143,15 +146,15 @@ class Follower:
         # Nothing is called here when that is done: the debugger would take our bare thread for one of the program's.
         return self._find_and_record(None) if self.loader.load_behind(enter, [place]) else None
 
-    def _find_and_record(self, lost: Place | None) -> Place | None:
+    def _find_and_record(self, lost: "Place | None") -> "Place | None":
         place = self._find(lost)
         if place is None:
             _records.erase()
-        elif isinstance(place, Link):
+        elif not isinstance(place, Door):
             _records.write(self.session, os.getpid())
         return place
 
-    def _find(self, lost: Place | None) -> Place | None:
+    def _find(self, lost: "Place | None") -> "Place | None":
         """A new place, when the one we had has gone: with whoever leads now, or at the door, if nobody does."""
         if lost is not None:
             lost.close()
@@ -164,6 +167,8 @@ class Follower:
         pid = os.getpid()
         if self.session.debugger == "ptvsd":
             return self._next_port(pid)
+        from autoattach._link import Link
+
         for _ in range(20):  # on a busy machine who has bound the port may take its time to listen on it
             until = time.monotonic() + (YIELDED if lost is not None and lost.hub else 0.0)
             while True:
@@ -185,7 +190,7 @@ class Follower:
             return door
         return None
 
-    def _next_port(self, pid: int) -> Door | None:
+    def _next_port(self, pid: int) -> "Door | None":
         """Nobody can join a session of ptvsd's: a forked child has a port of its own, out of a range."""
         ports = self.loader.settings.ports
         if ports is None or ports[1] <= self.session.port:

@@ -6,14 +6,11 @@ something else.
 `_socket` and `select` alone: `socket` would import `selectors` and `enum`, 4 ms.
 """
 
-from __future__ import annotations
-
 import _socket
 import os
 import select
 import time
 
-from autoattach._network_errors import AddressError
 from autoattach._process import brief
 
 TYPE_CHECKING = False
@@ -40,7 +37,7 @@ _poll, _select = getattr(select, "poll", None), select.select
 ATTEMPT = 2.0  # seconds that one attempt to connect, or an IDE's first byte, may take
 
 
-def greets_as_dap(data: bytes) -> bool | None:
+def greets_as_dap(data: bytes) -> "bool | None":
     """Whether these first bytes are a whole message of the Debug Adapter Protocol; None while that cannot be told.
 
     A whole one, for half a message is no IDE (and debugpy's adapter, left with one, spins for ever).
@@ -57,13 +54,13 @@ def greets_as_dap(data: bytes) -> bool | None:
     return True if len(body) >= min(int(length), PEEK - len(header) - len(end)) else None
 
 
-def greets_as_pydevd(data: bytes) -> bool | None:
+def greets_as_pydevd(data: bytes) -> "bool | None":
     """Whether these first bytes are of pydevd's protocol: `COMMAND<tab>SEQUENCE<tab>...`; None while unknown."""
     number, tab, _ = data.partition(b"\t")
     return number.isdigit() if tab else None if data.isdigit() else False
 
 
-def resolve(host: str, port: int, passive: bool = False) -> tuple[int, tuple[object, ...]]:
+def resolve(host: str, port: int, passive: bool = False) -> "tuple[int, tuple[object, ...]]":
     """The address family and the socket address of a host; IPv4 before IPv6. Raises `AddressError`."""
     flags = _socket.AI_PASSIVE if passive else 0
     try:
@@ -71,6 +68,8 @@ def resolve(host: str, port: int, passive: bool = False) -> tuple[int, tuple[obj
         name = host.encode() if host.isascii() else host
         found = _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM, 0, flags)
     except (OSError, UnicodeError) as error:
+        from autoattach._network_errors import AddressError
+
         raise AddressError(
             f"DEBUGGER_HOST={host} cannot be resolved ({getattr(error, 'strerror', None) or error})",
             "set DEBUGGER_HOST to a host name or address",
@@ -126,8 +125,8 @@ def _user(number: str) -> str:
 
 
 def ready(
-    socks: Sequence[_socket.socket], bell: Bell | None, seconds: float, writing: bool = False
-) -> list[_socket.socket] | None:
+    socks: "Sequence[_socket.socket]", bell: "Bell | None", seconds: float, writing: bool = False
+) -> "list[_socket.socket] | None":
     """Those that can be read from, or with `writing` be written to; None when the bell was rung."""
     numbers = {sock.fileno(): sock for sock in socks}
     ring = [] if bell is None else [bell.ear]
@@ -156,11 +155,11 @@ def ready(
     return [numbers[number] for number in found if number in numbers]
 
 
-beside: list[Beside] = []
+beside: "list[Beside]" = []
 """The channel of this process (`_channel`), if it has one."""
 
 
-def peek(sock: _socket.socket) -> bytes | None:
+def peek(sock: _socket.socket) -> "bytes | None":
     """What a connection has sent; b"" when it is closed; None when there is nothing yet."""
     try:
         return sock.recv(PEEK, _socket.MSG_PEEK)
@@ -179,7 +178,7 @@ class Awaited:
         self.hub = 0
         """The process id of a hub that is about to have the port in the place of who has it."""
 
-    def interruptible(self) -> Callable[[], None]:
+    def interruptible(self) -> "Callable[[], None]":
         """Prepare for `wait()` in a thread; what is returned, called from another, ends that `wait()`."""
         self._unhang()
         self._bell = bell = Bell()
@@ -228,7 +227,7 @@ class Bell:
             os.close(self._hammer)
 
 
-def identity(number: int) -> tuple[int, int] | None:
+def identity(number: int) -> "tuple[int, int] | None":
     """What the number of an open file names: a program may close, and use again, any number."""
     if os.name == "nt":  # there sockets are no files
         return None

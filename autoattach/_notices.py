@@ -1,11 +1,9 @@
 """say(): one line to stderr. It cannot fail, whatever has become of stderr."""
 
-from __future__ import annotations
-
 import os
 import sys
 
-_said: set[str] = set()
+_said: "set[str]" = set()
 
 
 def say(text: object) -> None:

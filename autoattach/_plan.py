@@ -4,7 +4,7 @@ Both are lists of small named checks and have no effect. `autoattach doctor` run
 """
 
 from autoattach._errors import AttachError, DebuggerError, SettingError
-from autoattach._exclusions import CARRIED, FORK_SERVER, HELPERS, TOOLS, glob, matches, what_runs
+from autoattach._exclusions import CARRIED, FORK_SERVER, HELPERS, TOOLS, glob, matches, row, what_runs
 from autoattach._settings import FOREVER, Frozen
 
 TYPE_CHECKING = False
@@ -144,11 +144,8 @@ def _subinterpreter(settings: "Settings", process: "Process") -> "str | None":
 
 
 def _helper(settings: "Settings", process: "Process") -> "str | None":
-    runs = what_runs(process.command)
-    for pattern, what in HELPERS:
-        if glob(pattern, runs):
-            return what
-    return None
+    found = row(HELPERS, what_runs(process.command))
+    return None if found is None else found[1]
 
 
 def _debugged(settings: "Settings", process: "Process") -> "str | None":
@@ -171,11 +168,8 @@ def _tool(settings: "Settings", process: "Process") -> "str | None":
         return None
     if settings.completing:
         return "a shell asks it for a completion"
-    runs = what_runs(process.command)
-    for pattern, what in TOOLS:
-        if glob(pattern, runs):
-            return f"{what} (DEBUGGER_ONLY={pattern} attaches to it all the same)"
-    return None
+    found = row(TOOLS, what_runs(process.command))
+    return None if found is None else f"{found[1]} (DEBUGGER_ONLY={found[0]} attaches to it all the same)"
 
 
 AT_START = (_off, _ignored, _other_user, _subinterpreter, _helper, _debugged, _pattern, _tool)

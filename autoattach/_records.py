@@ -4,8 +4,6 @@ A session that did not come by the environment is found here by its port, and `a
 found is believed only as far as the process is still the one that wrote it, and its other end, asked, knows the same.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -46,7 +44,7 @@ class Record(Frozen):
         return "\n".join([self.session.to_text(), f"held={+self.held}", *rest]) + "\n"
 
     @classmethod
-    def from_text(cls, pid: int, text: str) -> Record | None:
+    def from_text(cls, pid: int, text: str) -> "Record | None":
         """The record that a file holds; None where it holds none."""
         first, *lines = text.splitlines()[:6] or [""]
         session = Session.from_text(first)
@@ -57,7 +55,7 @@ class Record(Frozen):
         return cls(pid=pid, session=session, held=found.get("held") == "1", since=int(found["since"]), **fields)
 
 
-_mine: Record | None = None
+_mine: "Record | None" = None
 _path = ""  # where it is
 
 
@@ -127,7 +125,7 @@ def _put() -> None:
         pass
 
 
-def prepare(pid: int) -> str | None:
+def prepare(pid: int) -> "str | None":
     """The folder, made where it is missing, and without what ended processes have left; None if not to be had."""
     try:
         here = folder()
@@ -144,7 +142,7 @@ def prepare(pid: int) -> str | None:
     return here
 
 
-def read() -> Iterator[Record]:
+def read() -> "Iterator[Record]":
     """The records of the processes that are there: of those that have ended, or run something else now, none."""
     try:
         here = folder()
@@ -163,7 +161,7 @@ def read() -> Iterator[Record]:
             yield record
 
 
-def find(port: int) -> Session | None:
+def find(port: int) -> "Session | None":
     """The session of this user's on a port, the leader's own record first."""
     found = None
     for record in read():

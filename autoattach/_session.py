@@ -1,12 +1,15 @@
 """What a session is, and how it is handed to children: one variable of the environment."""
 
-from __future__ import annotations
-
 import os
 
 from autoattach._settings import SESSION, Frozen
 
-__all__ = ["SESSION", "Session"]
+__all__ = ["HELLO", "HUB", "SESSION", "WAIT", "Session"]
+
+# What members say where the session's clients connect (`_link`), and what they are told
+HELLO = b"autoattach "  # then the session's id and this process's, and a newline
+HUB = "hub"  # after the ids: one that wants to lead; and the word for the others that it will, then its process id
+WAIT = b"wait\n"  # the answer while nobody is there; else where debuggees go: host, port and the leader's pid
 
 
 class Session(Frozen):
@@ -25,7 +28,7 @@ class Session(Frozen):
     """An IDE was there when this was written: a child asks, and waits for the answer."""
 
     @property
-    def address(self) -> tuple[str, int]:
+    def address(self) -> "tuple[str, int]":
         """Where the IDE attaches or, with the mode `connect`, listens: host and port."""
         return self.host, self.port
 
@@ -39,7 +42,7 @@ class Session(Frozen):
         return ",".join((self.id, str(self.pid), self.debugger, self.mode, self.host, str(self.port), str(+self.live)))
 
     @classmethod
-    def from_text(cls, text: str) -> Session | None:
+    def from_text(cls, text: str) -> "Session | None":
         """The session that a value describes; None where it does not describe one."""
         try:
             name, pid, debugger, mode, host, port, live = text.split(",")

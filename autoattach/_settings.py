@@ -44,6 +44,10 @@ HINTS = (
     DAG_FILE_TIMEOUT,
 )
 
+# Those by which the terminal's IDE is known; and what debugpy's launcher says
+TERMINALS = TERMINAL_EMULATOR, PYCHARM_HOSTED, TERM_PROGRAM = ("TERMINAL_EMULATOR", "PYCHARM_HOSTED", "TERM_PROGRAM")
+DEBUGPY = "DEBUGPY_RUNNING"
+
 FOREVER = float("inf")
 
 armed: "list[str]" = []  # the words of START_DEBUGGER that this process waits for, whatever the environment says by now
@@ -224,6 +228,10 @@ def _table() -> "Iterator[Variable]":
 
 VARIABLES = tuple(_table())
 DEFAULTS = {"DEBUGGER_SUBPROCESS": "1"}
+# Whatever is read; of all others only the names are looked at
+READ = frozenset(
+    [*(variable.name for variable in VARIABLES), *HINTS, SESSION, LENT, RUN, ENDPOINTS, *TERMINALS, DEBUGPY]
+)
 
 
 class Settings(Frozen):
@@ -273,6 +281,8 @@ class Settings(Frozen):
     @classmethod
     def from_environ(cls, environ: "Mapping[str, str]") -> "Settings":
         """Parse a mapping such as `os.environ`. Never raises: see `problems`."""
+        names = list(environ)
+        environ = {name: environ[name] for name in READ.intersection(names)}  # of `os.environ` each is decoded
         fields: dict[str, Any] = {}
         problems = []
         for variable in VARIABLES:
@@ -287,10 +297,10 @@ class Settings(Frozen):
             session=environ.get(SESSION) or None,
             lent=environ.get(LENT) or None,
             awaited=bool(environ.get(RUN)),
-            terminal_ide=_terminal_ide(environ),
+            terminal_ide=_terminal_ide(environ, names),
             endpoints=environ.get(ENDPOINTS) or None,
-            completing=any(_asks_for_completion(name, "COMP_WORDS" in environ) for name in environ),
-            debugged=bool(environ.get("DEBUGPY_RUNNING")),
+            completing=_asks_for_completion(names),
+            debugged=bool(environ.get(DEBUGPY)),
             hints={name: environ[name] for name in HINTS if environ.get(name)},
             words=_later(environ.get("START_DEBUGGER", "")) if fields["on"] and not _bad(problems) else (),
             given=(),
@@ -303,19 +313,20 @@ def _bad(problems: "list[SettingError]") -> bool:
     return any(problem.name == "START_DEBUGGER" for problem in problems)
 
 
-def _asks_for_completion(name: str, with_words: bool) -> bool:
+def _asks_for_completion(names: "list[str]") -> bool:
     """argcomplete and click (`_FLASK_COMPLETE`); pip and Django, which set theirs beside the shell's `COMP_WORDS`: so
     that a user's `EDITOR_AUTO_COMPLETE` is none of these."""
-    return (
+    return any(
         name == "_ARGCOMPLETE"
-        or (with_words and name.endswith("_AUTO_COMPLETE"))
+        or (name.endswith("_AUTO_COMPLETE") and "COMP_WORDS" in names)
         or (name.startswith("_") and name.endswith("_COMPLETE"))
+        for name in [name for name in names if name.endswith("COMPLETE")]
     )
 
 
-def _terminal_ide(environ: "Mapping[str, str]") -> "str | None":
-    if environ.get("TERMINAL_EMULATOR") == "JetBrains-JediTerm" or environ.get("PYCHARM_HOSTED"):
+def _terminal_ide(environ: "Mapping[str, str]", names: "list[str]") -> "str | None":
+    if environ.get(TERMINAL_EMULATOR) == "JetBrains-JediTerm" or environ.get(PYCHARM_HOSTED):
         return "pycharm"
-    if environ.get("TERM_PROGRAM") == "vscode" or any(name.startswith("VSCODE_") for name in environ):
+    if environ.get(TERM_PROGRAM) == "vscode" or [name for name in names if name.startswith("VSCODE_")]:
         return "vscode"
     return None

@@ -1,7 +1,5 @@
 """The one sleeping thread behind a running program: it waits until an IDE comes, at the door or to another member."""
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -34,13 +32,13 @@ class Watcher:
 
     def __init__(
         self,
-        place: Place,
-        greeting: Greeting,
-        serve: Callable[[Place, Any], Place | None],
-        find: Callable[[Place | None], Place | None],
-        in_child: Callable[[], bool],
-        ended: Callable[[], object] = lambda: None,
-        begin: Callable[[Callable[[], object]], object] = start_thread,
+        place: "Place",
+        greeting: "Greeting",
+        serve: "Callable[[Place, Any], Place | None]",
+        find: "Callable[[Place | None], Place | None]",
+        in_child: "Callable[[], bool]",
+        ended: "Callable[[], object]" = lambda: None,
+        begin: "Callable[[Callable[[], object]], object]" = start_thread,
     ) -> None:
         """`serve` is called in the thread, with the place and what its `wait()` has returned; what it returns is waited
         at from then on. `find` is called when the place is lost, with it, or in a forked child; `in_child` there, to
@@ -64,7 +62,7 @@ class Watcher:
         self._pid = os.getpid()
         self._arrived: Any = None
 
-    def start(self, place: Place | None = None) -> None:
+    def start(self, place: "Place | None" = None) -> None:
         """Begin to watch; again, with a place, after `pause()`."""
         self._place = place or self._place
         self._arrived = None

@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, Tuple
 
 from autoattach import _records
 from autoattach._errors import AttachError
-from autoattach._exclusions import HELPERS, glob, matches, what_runs
+from autoattach._exclusions import HELPERS, matches, row, what_runs
 from autoattach._process import alive, brief
 from autoattach.cli import _command
 from autoattach.cli._remote import Target, look
@@ -99,7 +99,7 @@ def _pythons() -> Iterator[Tuple[int, Tuple[str, ...]]]:
                 command = tuple(os.fsdecode(word) for word in file.read().split(b"\0")[:-1])
         except OSError:  # gone, or not ours to look at
             continue
-        if command and not any(glob(pattern, what_runs(command)) for pattern, _ in HELPERS):
+        if command and not row(HELPERS, what_runs(command)):
             yield pid, command
 
 

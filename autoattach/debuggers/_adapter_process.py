@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from autoattach._errors import DebuggerError
-from autoattach._link import HELLO, HUB, WAIT
+from autoattach._session import HELLO, HUB, WAIT
 from autoattach.debuggers import find
 
 if TYPE_CHECKING:
