@@ -6,7 +6,7 @@ from autoattach._on_request import MARK, Middleware, requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator
+    from typing import Any, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["OnRequest"]
@@ -42,9 +42,15 @@ class OnRequest(Middleware):
         try:
             requests.attach(self._arguments)
             requests.take_thread()
-            body = self.app(environ, start_response)
+            lengths: list[int] = []
+
+            def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+                lengths[:] = [int(text) for name, text in headers if name.lower() == "content-length" if text.isdigit()]
+                return start_response(status, headers, *error)
+
+            body = self.app(environ, start)
             if not isinstance(body, (list, tuple)):
-                return _Body(body, request)
+                return _Body(body, request, lengths)
         except BaseException:
             requests.leave(request)
             raise
@@ -53,14 +59,22 @@ class OnRequest(Middleware):
 
 
 class _Body:
-    """What an application answers piece by piece: the request runs until it is closed."""
+    """What an application answers piece by piece: the request runs until its end, or until it is closed."""
 
-    def __init__(self, body: Iterable[bytes], request: object) -> None:
+    def __init__(self, body: Iterable[bytes], request: object, lengths: list[int]) -> None:
         self._body = body
         self._request = request
+        self._lengths = lengths  # of the whole, if the application has said so
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        left = self._lengths[0] if self._lengths else -1
+        for part in self._body:
+            left -= len(part)
+            # With the last part the client has its answer, and may ask again before the server closes this one.
+            if left == 0:
+                requests.leave(self._request)
+            yield part
+        requests.leave(self._request)
 
     def close(self) -> None:
         """The server has sent it, or given up."""

@@ -64,6 +64,28 @@ FLASK = """
     def index():
         return answer(request.query_string.decode())
 """
+SLOW_TO_CLOSE = """
+    import os, time
+    from autoattach.wsgi import OnRequest
+    from work import answer
+
+    class Body:
+        def __init__(self, text):
+            self.parts = [text[:5], text[5:]]
+        def __iter__(self):
+            return iter(self.parts)
+        def close(self):
+            while not os.path.exists("end"):
+                time.sleep(0.01)
+
+    def respond(environ, start_response):
+        text = answer(environ["QUERY_STRING"]).encode()
+        length = [("Content-Length", str(len(text)))] if "SAYS_LENGTH" in os.environ else []
+        start_response("200 OK", [("Content-Type", "application/json"), *length])
+        return Body(text)
+
+    application = OnRequest(respond)
+"""
 DJANGO = """
     import sys
 
@@ -280,6 +302,18 @@ def test_a_request_that_asks(serve: Serve, name: str, debugger: str, port: int) 
         # blocked meanwhile has to run before (3.8).
         wait_until(lambda: site.get("/?measure")["seconds"] < before["seconds"] * 2, "full speed", program=site.program)
     assert [line for line in site.program.ours if not line.startswith("waiting ")] == []
+
+
+@needs("debugpy")
+@pytest.mark.parametrize("length", [True, False], ids=["its length is known", "of any length"])
+def test_an_answer_that_is_there(serve: Serve, length: bool, port: int) -> None:
+    """Who has the whole answer may go on: the request has ended, whatever the server still does for it."""
+    threads = server("slow to close", SLOW_TO_CLOSE, [*GUNICORN, "--threads", "3"], ["gunicorn"])
+    site = serve(threads, SAYS_LENGTH=length or None)
+    site.press_f5("debugpy", port)
+    assert site.stops(site.ask(ASK))["attached"]
+    assert not site.get()["attached"]
+    (site.folder / "end").touch()
 
 
 @debuggers("debugpy", "pydevd-pycharm")
