@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterable, Iterator
 import pytest
 from launchers import LAUNCHERS
 from launchers.ides import IDES, Ide, Stop
-from launchers.launcher import CHANCE, HIT, RUNS, Launcher, Running
+from launchers.launcher import CHANCE, HANGS, HIT, RUNS, Launcher, Running
 from launchers.table import rows_of
 from support import DEBUGGERS, LIMIT, has
 
@@ -111,6 +111,9 @@ def test_hit(launcher: Launcher, debugger: str, start: Start, saw: Saw) -> None:
     if launcher.expected(debugger) == CHANCE:
         saw(CHANCE)
         pytest.skip("which worker runs the code is chance")
+    if launcher.expected(debugger) == HANGS:
+        saw(HANGS)
+        pytest.skip("a worker hangs now and then: see the note of the launcher")
     running, ide = start(launcher, debugger)
     ide.attach()
     ide.wait_attached()
