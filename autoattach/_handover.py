@@ -84,10 +84,12 @@ class ToForks:
         _uwsgi.follow(self._in_uwsgi)
 
     def _before(self) -> None:
-        self._fork = "other"
-        if os.getpid() != self._process.pid:
+        frame = sys._getframe().f_back
+        # uWSGI's own (--py-call-uwsgi-fork-hooks) is made by no function
+        self._fork = "other" if frame is not None else self._between
+        if frame is None or os.getpid() != self._process.pid:
             return
-        makers = _makers(sys._getframe(1))
+        makers = _makers(frame)
         if any(maker in makers for maker in DAEMONS):
             self._fork = "daemon"
         elif any(maker in makers for maker in WORKERS):

@@ -138,6 +138,8 @@ def ready(
             poll.register(number, select.POLLOUT if writing else select.POLLIN)
         for number in [*ring, *aside]:
             poll.register(number, select.POLLIN)
+        if bell is not None:
+            bell.is_awaited = True
         found = [number for number, _ in poll.poll(seconds * 1000)]
     else:  # Windows, where a pipe cannot be selected on: the bell is looked at every now and then
         seconds = min(seconds, 0.5) if ring else seconds
@@ -184,6 +186,10 @@ class Awaited:
         self._bell = bell = Bell()
         return bell.ring
 
+    def is_waiting(self) -> bool:
+        """Whether that thread sleeps, but for the few instructions before, since `interruptible()`."""
+        return self._bell is not None and self._bell.is_awaited
+
     def _unhang(self) -> None:
         if self._bell is not None:
             self._bell.close()
@@ -212,6 +218,8 @@ class Bell:
 
     def __init__(self) -> None:
         self.ear, self._hammer = os.pipe()
+        self.is_awaited = False
+        """Somebody sleeps until it rings, or is about to (not told on Windows)."""
         self._identity = identity(self.ear), identity(self._hammer)
 
     def _is_ours(self) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from autoattach._process import command_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
+
+UNDISTURBED = 1.0  # seconds for which nobody takes Python's lock from a thread that is about to sleep
+PATIENCE = 5.0  # seconds that it may take until it sleeps
 
 _afterwards: list[Callable[[], object]] = []
 _told: list[int] = []  # the forks that Python knows of
@@ -50,6 +54,25 @@ def _look(*event: object) -> None:
             before()
 
     uwsgi.post_fork_hook = hook
+
+
+def wait_until(sleeps: Callable[[], bool]) -> None:
+    """In a process of uWSGI's, wait until a thread of ours, which has just begun, sleeps; `sleeps` says so, maybe a few
+    instructions too early.
+
+    uWSGI forks without having Python's lock (2.0.31, without --py-call-uwsgi-fork-hooks). Where another thread has it
+    just then, the worker waits for ever to get it: https://github.com/unbit/uwsgi/issues/2387
+    """
+    if not runs():
+        return
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(UNDISTURBED)
+    try:
+        until = time.monotonic() + PATIENCE
+        while not sleeps() and time.monotonic() < until:
+            time.sleep(0.001)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def forked() -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from autoattach import _uwsgi
 from autoattach._settings import FOREVER
 from autoattach._threads import forgive_a_fork, start_thread
 
@@ -118,12 +119,15 @@ class Watcher:
                 return
             try:
                 self._away = False
-                if self._place is not None:
-                    self._ring = self._place.interruptible()
+                place = self._place
+                if place is not None:
+                    self._ring = place.interruptible()
                 self._begin(self._watch)
             except BaseException:
                 self._idle.release()
                 raise
+        if place is not None:
+            _uwsgi.wait_until(lambda: place.is_waiting() or place is not self._place or not self._idle.locked())
 
     def _watch(self) -> None:
         try:

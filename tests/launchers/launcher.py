@@ -26,6 +26,7 @@ MARK = "# breakpoint"
 HIT = "hit"
 RUNS = "runs, not debugged"
 CHANCE = "one of the workers"
+HANGS = "a worker may hang"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Launcher:
     """What a user has to know; for the documentation."""
 
     def expected(self, debugger: str) -> str:
-        """What a debugger does: HIT or RUNS."""
+        """What a debugger does: HIT, RUNS, CHANCE or HANGS."""
         return {"ptvsd": self.ptvsd, "pydevd-pycharm": self.pycharm}.get(debugger, HIT)
 
     def missing(self) -> str:
