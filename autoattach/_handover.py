@@ -13,6 +13,7 @@ import sys
 from autoattach import _records, _uwsgi
 from autoattach._network import identity
 from autoattach._notices import say
+from autoattach._process import in_uwsgi
 from autoattach._roles import BETWEEN, DAEMONS, RELOADS, WORKERS
 from autoattach._slot import Slot
 from autoattach._threads import start_thread
@@ -69,7 +70,7 @@ class ToForks:
         self._slot = Slot(lead.host, lead.ports[0])
         self._has_slot = False
         self._kept: Kept | None = None
-        self._between = "uwsgi" if _uwsgi.runs() else ""
+        self._between = "uwsgi" if in_uwsgi() else ""
         self._fork = self._between  # what the fork that is being made is
         self._told = self._ready = self._calls_on = False
 

@@ -9,6 +9,7 @@ from autoattach._errors import AttachError
 from autoattach._loading import Loader
 from autoattach._network import ATTEMPT, greets_as_dap, spell
 from autoattach._notices import say
+from autoattach._process import in_uwsgi
 from autoattach._watcher import Watcher
 
 TYPE_CHECKING = False
@@ -109,7 +110,7 @@ class Follower:
             place, greets_as_dap, self._serve, self._find_and_record, self._forked, lambda: _channel.settle(ended=True)
         )
         self.loader.watcher.start()
-        if any("uwsgi" in name for name in self.loader.process.command[:1]):
+        if in_uwsgi():
             from autoattach import _uwsgi
 
             _uwsgi.follow()

@@ -126,6 +126,11 @@ def in_container() -> bool:
     return any(os.path.exists(mark) for mark in ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io"))
 
 
+def in_uwsgi() -> bool:
+    """Whether this is a process of uWSGI's: a program of its own, with Python in it."""
+    return "uwsgi" in os.path.basename((command_line() or ("",))[0])
+
+
 def _other_user() -> bool:
     if not hasattr(os, "getuid"):
         return False

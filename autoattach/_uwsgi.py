@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from autoattach._process import command_line
+from autoattach._process import in_uwsgi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,18 +19,13 @@ _afterwards: list[Callable[[], object]] = []
 _told: list[int] = []  # the forks that Python knows of
 
 
-def runs() -> bool:
-    """Whether this is a process of uWSGI's: a program of its own, with Python in it."""
-    return "uwsgi" in os.path.basename((command_line() or ("",))[0])
-
-
 def follow(function: Callable[[], object] | None = None) -> None:
     """In a process of uWSGI's, have each worker do what Python does after a fork, and then call the function.
 
     It is done in the hook that uWSGI calls in a worker. Its module is there only once it begins to load the program,
     which shows by nothing but that Python code runs: a profile function waits for that, once.
     """
-    if not runs() or not hasattr(os, "register_at_fork"):
+    if not in_uwsgi() or not hasattr(os, "register_at_fork"):
         return
     if function is not None:
         _afterwards.append(function)
@@ -63,8 +58,6 @@ def wait_until(sleeps: Callable[[], bool]) -> None:
     uWSGI forks without having Python's lock (2.0.31, without --py-call-uwsgi-fork-hooks). Where another thread has it
     just then, the worker waits for ever to get it: https://github.com/unbit/uwsgi/issues/2387
     """
-    if not runs():
-        return
     interval = sys.getswitchinterval()
     sys.setswitchinterval(UNDISTURBED)
     try:

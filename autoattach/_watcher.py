@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from autoattach import _uwsgi
+from autoattach._process import in_uwsgi
 from autoattach._settings import FOREVER
 from autoattach._threads import forgive_a_fork, start_thread
 
@@ -126,7 +126,9 @@ class Watcher:
             except BaseException:
                 self._idle.release()
                 raise
-        if place is not None:
+        if place is not None and in_uwsgi():
+            from autoattach import _uwsgi
+
             _uwsgi.wait_until(lambda: place.is_waiting() or place is not self._place or not self._idle.locked())
 
     def _watch(self) -> None:
