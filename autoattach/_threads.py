@@ -54,7 +54,6 @@ def forgive_a_fork(alone: "Callable[[], bool]") -> None:
     hooks that run there (3.12.1) or after (3.13.0), and would end a program for which warnings are errors. `alone` is
     asked before each fork.
     """
-    import warnings
 
     class OneWarning:
         """In the place of a filter's regular expression. Its filter goes when it has done its work."""
@@ -66,6 +65,8 @@ def forgive_a_fork(alone: "Callable[[], bool]") -> None:
             return matches
 
         def remove(self) -> None:
+            import warnings  # not before there is a fork
+
             filters: Any = warnings.filters
             filters[:] = [entry for entry in filters if entry[1] is not self]
 
@@ -74,6 +75,8 @@ def forgive_a_fork(alone: "Callable[[], bool]") -> None:
     def before() -> None:
         one.remove()
         if alone():
+            import warnings
+
             warnings.filterwarnings("ignore", "This process ", DeprecationWarning)  # which also empties Python's caches
             warnings.filters[0] = ("ignore", one, DeprecationWarning, None, 0)  # type: ignore[index]
 
