@@ -22,6 +22,12 @@ import pytest
 LIMIT = float(os.environ.get("AUTOATTACH_TEST_LIMIT", "60"))
 """Seconds that any one wait may take: long, for the machine may be busy; what is quick ends early."""
 
+PACE = Path(__file__).with_name("pace.py").read_text()
+"""For the folder of a program that measures its own speed."""
+SLOWER = 1.7
+"""A pace that has become so many times slower is that of a program that is still traced: 2 to 200 times slower. That of
+one that is not changes by a third at most, on a busy machine and with where its memory happens to lie."""
+
 DEBUGGERS = {"debugpy": "debugpy", "ptvsd": "ptvsd", "pydevd-pycharm": "pydevd_pycharm"}
 
 

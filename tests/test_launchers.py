@@ -6,6 +6,7 @@ The programs are real ones, from the extra `launchers`; what is not installed is
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import signal
@@ -50,7 +51,8 @@ SLOW_UWSGI = replace(
     command=[*UWSGI.command, "--cheap"],  # it forks at the first request
 )
 
-SOON = LIMIT / 3  # seconds that a stop may take; short of all, so that a failure can still show what there is to see
+SOON = LIMIT / 2  # seconds that a stop may take; short of all, so that a failure can still show what there is to see
+TRIES = 6  # runs of the user's code within which the worker meant has one, however long each takes
 
 
 def rows(
@@ -131,14 +133,7 @@ def test_attached_later(launcher: Launcher, debugger: str, start: Start, saw: Sa
     finish(running.trigger(), running, ide)
     ide.attach()
     ide.wait_attached()
-    until = time.monotonic() + SOON / 2  # what was forked before anybody came is told of it a little later
-    while True:
-        outcome = running.trigger()
-        stop = next_stop(ide, outcome, running)
-        if stop is not None or time.monotonic() > until:
-            break
-        finish(outcome, running, ide)
-    assert stop is not None, f"no stop\n{running.dump()}\n{ide.dump()}"
+    stop, outcome = run_until_stop(running, ide)  # what was forked before anybody came is told of it a little later
     check(stop, running)
     stop.go_on()
     finish(outcome, running, ide)
@@ -172,17 +167,16 @@ def test_a_worker_that_dies(launcher: Launcher, debugger: str, start: Start, saw
     running, ide = start(launcher, debugger)
     ide.attach()
     ide.wait_attached()
-    stop: Stop | None = run_until_stop(running, ide)[0]
-    assert stop is not None
+    stop, _ = run_until_stop(running, ide)
     before = running.processes()
     os.kill(stop.pid, signal.SIGKILL)
-    until = time.monotonic() + SOON
-    while stop is None or stop.pid in before:  # the other worker takes requests, too
-        assert time.monotonic() < until, f"no stop in a new worker\n{running.dump()}\n{ide.dump()}"
-        outcome = running.trigger()
-        stop = next_stop(ide, outcome, running)
-        if stop is not None:
-            stop.go_on()
+    standing = [run_until_stop(running, ide)]
+    if standing[0][0].pid in before:  # the other worker: while it stands, the next run is for the new one
+        standing.append(run_until_stop(running, ide))
+    check(standing[-1][0], running)
+    assert standing[-1][0].pid not in before
+    for stop, outcome in standing:
+        stop.go_on()
         finish(outcome, running, ide)
     end(running, ide)
     saw("also in the worker that replaces one")
@@ -253,8 +247,7 @@ def stop_in_one_worker(running: Running, ide: Ide) -> int:
     """PyCharm serves one process. The user's code runs in any, until it does in that one; the others run on."""
     stop, outcome = run_until_stop(running, ide)
     check(stop, running)
-    until = time.monotonic() + SOON
-    while True:
+    for _ in tries():
         beside = running.trigger()
         again = next_stop(ide, beside, running)
         if again is None:
@@ -264,7 +257,7 @@ def stop_in_one_worker(running: Running, ide: Ide) -> int:
         assert stop.pid == again.pid
         again.go_on()
         finish(beside, running, ide)
-        assert time.monotonic() < until, f"each runs in that worker\n{running.dump()}"
+    assert again is None, f"each runs in that worker\n{running.dump()}"
     finish(beside, running, ide)
     stop.go_on()
     finish(outcome, running, ide)
@@ -273,14 +266,23 @@ def stop_in_one_worker(running: Running, ide: Ide) -> int:
 
 def run_until_stop(running: Running, ide: Ide) -> tuple[Stop, Future[str]]:
     """Have the user's code run, again and again where it runs in a worker that is not debugged."""
-    until = time.monotonic() + SOON / 2
-    while True:
+    for _ in tries():
         outcome = running.trigger()
         stop = next_stop(ide, outcome, running)
         if stop is not None:
             return stop, outcome
         finish(outcome, running, ide)
-        assert time.monotonic() < until, f"no stop\n{running.dump()}\n{ide.dump()}"
+    raise AssertionError(f"no stop\n{running.dump()}\n{ide.dump()}")
+
+
+def tries() -> Iterator[None]:
+    """Again and again for a while, and `TRIES` times in any case: which worker runs the code is chance, and on a busy
+    machine that while may be over after one run."""
+    until = time.monotonic() + SOON / 2
+    for done in itertools.count():
+        if done >= TRIES and time.monotonic() > until:
+            return
+        yield
 
 
 def edit_until_noticed(running: Running, ide: Ide) -> Stop | None:
