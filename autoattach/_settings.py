@@ -59,8 +59,9 @@ class Frozen:
     __slots__: "tuple[str, ...]" = ()
 
     def __init__(self, **fields: "Any") -> None:
+        put = object.__setattr__
         for name in self.__slots__:
-            object.__setattr__(self, name, fields.pop(name))
+            put(self, name, fields.pop(name))
         if fields:
             raise TypeError(f"{type(self).__name__} has no {', '.join(fields)}")
 
@@ -185,19 +186,21 @@ def _mappings(value: str) -> "tuple[tuple[str, str], ...]":
     return tuple(pairs)
 
 
-class Variable(Frozen):
+class Variable:
     """One row of the table: the variable, its field in `Settings`, how it is parsed, what it means."""
 
     __slots__ = ("name", "field", "parse", "meaning")
-    name: str
-    field: str
-    parse: "Callable[[str], Any]"
-    meaning: str
+
+    def __init__(self, name: str, field: str, parse: "Callable[[str], Any]", meaning: str) -> None:
+        self.name = name
+        self.field = field
+        self.parse = parse
+        self.meaning = meaning
 
 
 def _table() -> "Iterator[Variable]":
     ide = _choice("vscode", "pycharm", "debugpy", "ptvsd", "pydevd-pycharm")
-    for name, field, parse, meaning in (
+    for row in (
         (
             "START_DEBUGGER",
             "on",
@@ -223,7 +226,7 @@ def _table() -> "Iterator[Variable]":
         ("DEBUGGER_VERBOSE", "verbose", _flag, "1: one line for every decision"),
         ("DEBUGGER_REQUEST_TOKEN", "token", _text, "what a request must carry in X-Debugger-Token to be debugged"),
     ):
-        yield Variable(name=name, field=field, parse=parse, meaning=meaning)
+        yield Variable(*row)
 
 
 VARIABLES = tuple(_table())
@@ -316,17 +319,17 @@ def _bad(problems: "list[SettingError]") -> bool:
 def _asks_for_completion(names: "list[str]") -> bool:
     """argcomplete and click (`_FLASK_COMPLETE`); pip and Django, which set theirs beside the shell's `COMP_WORDS`: so
     that a user's `EDITOR_AUTO_COMPLETE` is none of these."""
-    return any(
+    return "COMPLETE" in " ".join(names) and any(
         name == "_ARGCOMPLETE"
         or (name.endswith("_AUTO_COMPLETE") and "COMP_WORDS" in names)
         or (name.startswith("_") and name.endswith("_COMPLETE"))
-        for name in [name for name in names if name.endswith("COMPLETE")]
+        for name in names
     )
 
 
 def _terminal_ide(environ: "Mapping[str, str]", names: "list[str]") -> "str | None":
     if environ.get(TERMINAL_EMULATOR) == "JetBrains-JediTerm" or environ.get(PYCHARM_HOSTED):
         return "pycharm"
-    if environ.get(TERM_PROGRAM) == "vscode" or [name for name in names if name.startswith("VSCODE_")]:
+    if environ.get(TERM_PROGRAM) == "vscode" or " VSCODE_" in " ".join(["", *names]):
         return "vscode"
     return None

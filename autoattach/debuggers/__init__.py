@@ -3,6 +3,7 @@
 Each has a module of its own, imported only when there is an IDE for it. They do not import each other.
 """
 
+import os
 import sys
 
 from autoattach._plan import Installed, Known
@@ -62,10 +63,13 @@ def _unsupported(name: str, until: "tuple[int, int] | None", version: "tuple[int
 
 def find(module: str) -> "str | None":
     """The path of a top-level module's file, or None. (`importlib.util.find_spec` would import `importlib.util`.)"""
+    own = os.path.dirname(os.__file__)  # there is none among Python's own modules, which to look through takes longest
+    places = [entry for entry in map(str, sys.path) if "-packages" in entry or not entry.startswith(own)]
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         try:
-            spec = find_spec(module, None) if find_spec else None
+            is_paths = getattr(finder, "__name__", "") == "PathFinder"
+            spec = find_spec(module, places if is_paths else None) if find_spec else None
         except Exception:  # somebody else's finder
             continue
         if spec is not None and spec.origin:
