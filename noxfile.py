@@ -132,4 +132,4 @@ def coverage(session: nox.Session) -> None:
 def pytest(session: nox.Session, *arguments: str) -> None:
     """From another folder: in the checkout's own, its package would hide the installed one."""
     session.chdir("tests")
-    session.run("python", "-m", "pytest", "-q", "-n", "4", *arguments)
+    session.run("python", "-m", "pytest", "-q", "-n", "4", "--dist", "worksteal", *arguments)
