@@ -148,7 +148,10 @@ class Follower:
         return self._find_and_record(None) if self.loader.load_behind(enter, [place]) else None
 
     def _find_and_record(self, lost: "Place | None") -> "Place | None":
-        place = self._find(lost)
+        try:
+            place = self._find(lost)
+        except ImportError:  # the program has left for another root, where we are not
+            place = None
         if place is None:
             _records.erase()
         elif not isinstance(place, Door):

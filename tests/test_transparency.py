@@ -201,3 +201,16 @@ def test_descriptors(run: Run, tmp_path: Path) -> None:
     assert program.stdout == "fine\n"
     assert program.others == ""
     assert (tmp_path / "data").read_bytes() == b"x"
+
+
+@needs("debugpy")
+@pytest.mark.skipif(not hasattr(os, "chroot") or os.getuid() != 0, reason="needs root")
+def test_another_root(run: Run, tmp_path: Path) -> None:
+    """A daemon that closes every descriptor in another root, where there is no Python, hears nothing of us."""
+    (tmp_path / "root").mkdir()
+    text = 'import os, time; os.chroot("root"); os.chdir("/"); os.closerange(3, 256); time.sleep(0.5); print("fine")\n'
+    write(tmp_path, "app.py", text)
+    program = run("app.py", DEBUGGER_WAIT=0)
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "fine\n"
+    assert program.others == ""

@@ -63,8 +63,9 @@ def _unsupported(name: str, until: "tuple[int, int] | None", version: "tuple[int
 
 def find(module: str) -> "str | None":
     """The path of a top-level module's file, or None. (`importlib.util.find_spec` would import `importlib.util`.)"""
-    own = os.path.dirname(os.__file__)  # there is none among Python's own modules, which to look through takes longest
-    places = [entry for entry in map(str, sys.path) if "-packages" in entry or not entry.startswith(own)]
+    # None is among Python's own modules, which to look through takes longest.
+    own = os.path.dirname(os.__file__) + os.sep
+    places = [entry for entry in map(str, sys.path) if "-packages" in entry or not (entry + os.sep).startswith(own)]
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         try:
