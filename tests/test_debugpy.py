@@ -558,3 +558,27 @@ def test_a_program_without_threading(run: Run, tmp_path: Path, port: int, body: 
         assert program.wait() == 0
     assert program.stdout == "False\nend\n"
     assert program.others == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it cannot be removed")
+def test_no_working_directory(run: Run, tmp_path: Path, port: int) -> None:
+    """Where the program's working directory has been removed debugpy cannot work: one line, and it runs on."""
+    text = """
+        import os, time
+        os.mkdir("d")
+        os.chdir("d")
+        os.rmdir("../d")
+        print("up", flush=True)
+        while not os.path.exists(os.environ["STOP"]):
+            time.sleep(0.02)
+        print("end")
+    """
+    program = run(write(tmp_path, "app.py", text), DEBUGGER_WAIT=0, STOP=tmp_path / "stop")
+    program.wait_for("up", "stdout")
+    with Client.connect("127.0.0.1", port, LIMIT) as client, pytest.raises(ConnectionError):
+        client.attach({})
+    program.wait_for("the working directory of this program has been removed")
+    (tmp_path / "stop").touch()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "up\nend\n"
+    assert program.others == ""

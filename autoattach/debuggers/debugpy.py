@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator
 
 from autoattach import _uwsgi
+from autoattach._errors import DebuggerError
 from autoattach._network_errors import SessionGone
 from autoattach.debuggers import _paths_dap
 from autoattach.debuggers import _pydevd as common
@@ -29,6 +30,13 @@ class Debugpy(Debugger):
     """debugpy's parts: the adapter, a process that talks to the client, and pydevd in this process."""
 
     def attach(self, task: Task) -> bool:
+        try:
+            os.getcwd()
+        except OSError:  # pydevd asks for it, too, and gives up with a traceback (1.8.22)
+            raise DebuggerError(
+                "the working directory of this program has been removed, and debugpy cannot work without one",
+                "start the program anew",
+            ) from None
         adapter = Adapter(task) if task.listener is not None else None
         try:
             api = _import(task)
