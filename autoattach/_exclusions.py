@@ -140,7 +140,7 @@ def matches(pattern: str, command: "tuple[str, ...]") -> bool:
 
 
 def row(table: "tuple[tuple[str, str], ...]", runs: str) -> "tuple[str, str] | None":
-    """The first row whose pattern matches what runs."""
+    """The first row whose pattern matches what runs. (No pattern of a table has a `?`.)"""
     for pattern, what in table:
         if runs.endswith(pattern.rpartition("*")[2]) and glob(pattern, runs):  # the first alone is done with most rows
             return pattern, what

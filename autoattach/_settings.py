@@ -285,7 +285,7 @@ class Settings(Frozen):
     def from_environ(cls, environ: "Mapping[str, str]") -> "Settings":
         """Parse a mapping such as `os.environ`. Never raises: see `problems`."""
         names = list(environ)
-        environ = {name: environ[name] for name in READ.intersection(names)}  # of `os.environ` each is decoded
+        environ = {name: environ.get(name, "") for name in READ.intersection(names)}  # `os.environ` decodes each
         fields: dict[str, Any] = {}
         problems = []
         for variable in VARIABLES:

@@ -58,6 +58,19 @@ def forgive_a_fork(alone: "Callable[[], bool]") -> None:
     class OneWarning:
         """In the place of a filter's regular expression. Its filter goes when it has done its work."""
 
+        filters: "Any" = ()
+
+        def put(self) -> None:
+            entry = ("ignore", self, DeprecationWarning, None, 0)
+            warnings: Any = sys.modules.get("warnings")  # imported by us it would cost the start, or be a user's own
+            if hasattr(warnings, "filterwarnings"):
+                warnings.filterwarnings("ignore", "This process ", DeprecationWarning)  # also empties Python's caches
+                self.filters = warnings.filters
+                self.filters[0] = entry
+            else:  # Python goes by these then
+                self.filters = __import__("_warnings").filters
+                self.filters.insert(0, entry)
+
         def match(self, text: str) -> bool:
             matches = text.startswith("This process ") and "multi-threaded" in text
             if matches:
@@ -65,20 +78,16 @@ def forgive_a_fork(alone: "Callable[[], bool]") -> None:
             return matches
 
         def remove(self) -> None:
-            import warnings  # not before there is a fork
-
-            filters: Any = warnings.filters
-            filters[:] = [entry for entry in filters if entry[1] is not self]
+            filters, self.filters = self.filters, ()
+            if filters:
+                filters[:] = [entry for entry in filters if entry[1] is not self]
 
     one = OneWarning()
 
     def before() -> None:
         one.remove()
         if alone():
-            import warnings
-
-            warnings.filterwarnings("ignore", "This process ", DeprecationWarning)  # which also empties Python's caches
-            warnings.filters[0] = ("ignore", one, DeprecationWarning, None, 0)  # type: ignore[index]
+            one.put()
 
     if sys.version_info >= (3, 12) and hasattr(os, "register_at_fork"):
         os.register_at_fork(before=before, after_in_child=one.remove)

@@ -1,4 +1,5 @@
-"""uWSGI forks its workers without telling Python, unless run with --py-call-osafterfork: it is told here."""
+"""uWSGI forks its workers without telling Python, unless run with --py-call-osafterfork or --py-call-uwsgi-fork-hooks:
+it is told here."""
 
 from __future__ import annotations
 

@@ -52,6 +52,7 @@ class Watcher:
         self._in_child = in_child
         self._ended = ended
         self._begin = begin
+        self._in_uwsgi = in_uwsgi()  # asked now: its processes may have other names later
         self._registered = False
         self._turn = _thread.RLock()  # held where it is decided whether the thread is to begin
         self._forks = 0  # that are being made just now: threads of a program may fork at the same time
@@ -126,7 +127,7 @@ class Watcher:
             except BaseException:
                 self._idle.release()
                 raise
-        if place is not None and in_uwsgi():
+        if place is not None and self._in_uwsgi:
             from autoattach import _uwsgi
 
             _uwsgi.wait_until(lambda: place.is_waiting() or place is not self._place or not self._idle.locked())

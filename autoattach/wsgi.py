@@ -44,9 +44,9 @@ class OnRequest(Middleware):
             requests.take_thread()
             lengths: list[int] = []
 
-            def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-                lengths[:] = [int(text) for name, text in headers if name.lower() == "content-length" if text.isdigit()]
-                return start_response(status, headers, *error)
+            def start(status: Any, headers: Any, *error: Any, **more: Any) -> Any:
+                lengths[:] = _lengths(headers)
+                return start_response(status, headers, *error, **more)
 
             body = self.app(environ, start)
             if not isinstance(body, (list, tuple)):
@@ -58,6 +58,16 @@ class OnRequest(Middleware):
         return body
 
 
+def _lengths(headers: Any) -> list[int]:
+    """Of the whole answer, if these say so; what is wrong with them is the server's to say."""
+    try:
+        return (
+            [int(text) for name, text in headers if name.lower() == "content-length"] if list is type(headers) else []
+        )
+    except Exception:
+        return []
+
+
 class _Body:
     """What an application answers piece by piece: the request runs until its end, or until it is closed."""
 
@@ -67,11 +77,11 @@ class _Body:
         self._lengths = lengths  # of the whole, if the application has said so
 
     def __iter__(self) -> Iterator[bytes]:
-        left = self._lengths[0] if self._lengths else -1
+        sent = 0
         for part in self._body:
-            left -= len(part)
+            sent += len(part)
             # With the last part the client has its answer, and may ask again before the server closes this one.
-            if left == 0:
+            if sent in self._lengths:
                 requests.leave(self._request)
             yield part
         requests.leave(self._request)

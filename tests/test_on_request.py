@@ -62,19 +62,26 @@ SLOW_TO_CLOSE = """
     from work import answer
 
     class Body:
-        def __init__(self, text):
-            self.parts = [text[:5], text[5:]]
+        def __init__(self, text, begin):
+            self.text = text
+            self.begin = begin
         def __iter__(self):
-            return iter(self.parts)
+            self.begin()
+            yield self.text[:5]
+            yield self.text[5:]
         def close(self):
             while not os.path.exists("end"):
                 time.sleep(0.01)
 
     def respond(environ, start_response):
         text = answer(environ["QUERY_STRING"]).encode()
-        length = [("Content-Length", str(len(text)))] if "SAYS_LENGTH" in os.environ else []
-        start_response("200 OK", [("Content-Type", "application/json"), *length])
-        return Body(text)
+        length = [("Content-Length", str(len(text)))] if os.environ["LENGTH"] else []
+        def begin():
+            start_response("200 OK", [("Content-Type", "application/json"), *length])
+        if os.environ["LENGTH"] == "late":
+            return Body(text, begin)
+        begin()
+        return Body(text, lambda: None)
 
     application = OnRequest(respond)
 """
@@ -296,11 +303,11 @@ def test_a_request_that_asks(serve: Serve, name: str, debugger: str, port: int) 
 
 
 @needs("debugpy")
-@pytest.mark.parametrize("length", [True, False], ids=["its length is known", "of any length"])
-def test_an_answer_that_is_there(serve: Serve, length: bool, port: int) -> None:
+@pytest.mark.parametrize("length", ["early", "late", ""], ids=["its length is known", "said late", "of any length"])
+def test_an_answer_that_is_there(serve: Serve, length: str, port: int) -> None:
     """Who has the whole answer may go on: the request has ended, whatever the server still does for it."""
     threads = server("slow to close", SLOW_TO_CLOSE, [*GUNICORN, "--threads", "3"], ["gunicorn"])
-    site = serve(threads, SAYS_LENGTH=length or None)
+    site = serve(threads, LENGTH=length)
     site.press_f5("debugpy", port)
     assert site.stops(site.ask(ASK))["attached"]
     assert not site.get()["attached"]

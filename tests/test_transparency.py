@@ -206,11 +206,42 @@ def test_descriptors(run: Run, tmp_path: Path) -> None:
 @needs("debugpy")
 @pytest.mark.skipif(not hasattr(os, "chroot") or os.getuid() != 0, reason="needs root")
 def test_another_root(run: Run, tmp_path: Path) -> None:
-    """A daemon that closes every descriptor in another root, where there is no Python, hears nothing of us."""
+    """A daemon that forks, and closes every descriptor, in another root, where there is no Python, hears nothing of us."""
     (tmp_path / "root").mkdir()
-    text = 'import os, time; os.chroot("root"); os.chdir("/"); os.closerange(3, 256); time.sleep(0.5); print("fine")\n'
+    text = """
+        import os, time
+        os.chroot("root")
+        os.chdir("/")
+        if not os.fork():
+            os._exit(0)
+        os.wait()
+        os.closerange(3, 256)
+        time.sleep(0.5)
+        print("fine")
+    """
     write(tmp_path, "app.py", text)
     program = run("app.py", DEBUGGER_WAIT=0)
     assert program.wait() == 0, program.dump()
     assert program.stdout == "fine\n"
+    assert program.others == ""
+
+
+@needs("debugpy")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks there")
+@pytest.mark.parametrize("own", [True, False], ids=["its own warnings", "no warnings"])
+def test_a_fork(run: Run, tmp_path: Path, own: bool) -> None:
+    """A fork imports nothing into the program, least of all what is beside it, and nothing is said of our thread."""
+    if own:
+        write(tmp_path, "warnings.py", 'print("not asked for")\n')
+    text = """
+        import os, sys
+        before = set(sys.modules)
+        if os.fork():
+            os.wait()
+        print([name for name in set(sys.modules) - before if "autoattach" not in name], flush=True)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", DEBUGGER_WAIT=0)
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "[]\n" * 2
     assert program.others == ""

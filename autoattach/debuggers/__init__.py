@@ -63,9 +63,12 @@ def _unsupported(name: str, until: "tuple[int, int] | None", version: "tuple[int
 
 def find(module: str) -> "str | None":
     """The path of a top-level module's file, or None. (`importlib.util.find_spec` would import `importlib.util`.)"""
-    # None is among Python's own modules, which to look through takes longest.
-    own = os.path.dirname(os.__file__) + os.sep
-    places = [entry for entry in map(str, sys.path) if "-packages" in entry or not (entry + os.sep).startswith(own)]
+    places = None
+    library = getattr(os, "__file__", None)
+    if library and not getattr(sys, "frozen", False):  # a program made into one file has all in one place
+        # None is among Python's own modules, which to look through takes longest.
+        own = os.path.dirname(library) + os.sep
+        places = [entry for entry in map(str, sys.path) if "-packages" in entry or not (entry + os.sep).startswith(own)]
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         try:
