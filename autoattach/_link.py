@@ -1,7 +1,5 @@
 """A member's connection to its session: it waits there, as the leader waits at the door, to be told of an IDE."""
 
-from __future__ import annotations
-
 import _socket
 import time
 
@@ -20,13 +18,13 @@ CONNECT = 2.0  # seconds; the connection is to this machine
 class Link(Place):
     """A connection to where the session's clients connect: its leader's door or, once an IDE came, the adapter."""
 
-    def __init__(self, sock: _socket.socket, session: Session) -> None:
+    def __init__(self, sock: _socket.socket, session: "Session") -> None:
         super().__init__(sock)
         self._heard = b""
         self.session = session
 
     @classmethod
-    def open(cls, session: Session, pid: int, role: str = "") -> Link:
+    def open(cls, session: "Session", pid: int, role: str = "") -> "Link":
         """Connect, and say who we are, and whether that is a hub. Raises `SessionGone` where nobody listens."""
         try:
             family, address = resolve(reachable(session.host), session.port)
@@ -43,7 +41,7 @@ class Link(Place):
             raise SessionGone(f"nobody is at {spell(session.host, session.port)} ({error})") from None
         return cls(sock, session)
 
-    def wait(self, until: float, greeting: Greeting | None = None) -> tuple[str, int, int] | None:
+    def wait(self, until: float, greeting: "Greeting | None" = None) -> "tuple[str, int, int] | None":
         """Wait to be told where debuggees go: host, port, and the pid of the process they belong to.
 
         None when the time ran out, `interrupt()` was called, the session has ended, or the program closed our socket.

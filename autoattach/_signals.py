@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM while we keep the main thread."""
 
-from __future__ import annotations
-
 import os
 
 TYPE_CHECKING = False
@@ -9,7 +7,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-_signal: Any = __import__("_signal")  # `signal` would import `enum`
+_signal: "Any" = __import__("_signal")  # `signal` would import `enum`
 
 
 class EndingSignals:
@@ -47,7 +45,7 @@ class EndingSignals:
                 self._before[number] = now
 
     @staticmethod
-    def _exit(number: int, frame: FrameType | None) -> None:
+    def _exit(number: int, frame: "FrameType | None") -> None:
         os._exit(128 + number)
 
     def __exit__(self, *exception: object) -> None:
@@ -73,7 +71,7 @@ class HandledSignals:
                     return
                 self._before[number] = handler
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: "FrameType | None") -> None:
         self._before[number](number, frame)
         raise KeyboardInterrupt
 
@@ -83,7 +81,7 @@ class HandledSignals:
                 _signal.signal(number, handler)
 
 
-def without_interrupts(function: Any, *arguments: Any) -> None:
+def without_interrupts(function: "Any", *arguments: "Any") -> None:
     """Call in the main thread of a running program; a Ctrl-C that comes meanwhile reaches the program afterwards."""
     seen: list[int] = []
     handler = _signal.getsignal(_signal.SIGINT)
