@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Callable
 
+# What Python's import runs to have a module's lock, and to let go of it
+LOCKING = ("acquire", "release", "__enter__", "__exit__", "_get_module_lock", "_lock_unlock_module")
+
 _calls: list[tuple[int, Callable[[], object]]] = []  # each with the process that it is for
 
 
@@ -66,14 +69,20 @@ def done_in_main_thread(function: Callable[[], object], patience: float) -> bool
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether the thread that runs this frame is just importing something of the standard library.
+    """Whether the thread that runs this frame is just importing something of the standard library, or at a module's lock.
 
-    A debugger that imports it, too, finds half of it, or has the import that it interrupted find it half there.
+    A debugger that imports it, too, finds half of it, or has the import that it interrupted find it half there. And
+    who imports at a lock leaves the import that it interrupted with a KeyError, up to 3.11
+    (https://github.com/python/cpython/issues/91351).
     """
     library = os.path.dirname(os.__file__)
     while frame is not None:
         # Python's own import is in Python there (3.8 to 3.15)
-        if frame.f_code.co_name == "_find_and_load" and frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+        if frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+            pass
+        elif frame.f_code.co_name in LOCKING:
+            return True
+        elif frame.f_code.co_name == "_find_and_load":
             module = sys.modules.get(frame.f_locals.get("name", ""))
             origin = getattr(getattr(module, "__spec__", None), "origin", None) or ""
             if not os.path.isabs(origin) or (origin.startswith(library) and "site-packages" not in origin):

@@ -6,11 +6,13 @@ import _thread
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any, Callable
 
 import pytest
 from support import LIMIT, Program, needs, write
 
+from autoattach._pending import _is_importing
 from autoattach._threads import start_thread
 from autoattach.cli._dap import Client
 
@@ -30,6 +32,28 @@ def test_start_thread_returns_when_the_thread_runs(monkeypatch: pytest.MonkeyPat
     before = time.monotonic()
     start_thread(time.sleep, 0)
     assert time.monotonic() - before >= 0.2
+
+
+def test_no_debugger_comes_amid_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is called in the main thread while that is at a module's lock: a second import there breaks the first, up
+    to Python 3.11. While a module of the program's runs, it may be."""
+    write(tmp_path, "fresh_module.py", "inside = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importing: dict[str, set[bool]] = {}
+
+    def look(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            name = f"{Path(frame.f_code.co_filename).name} {frame.f_code.co_name}"
+            importing.setdefault(name, set()).add(_is_importing(frame))
+
+    sys.setprofile(look)
+    try:
+        __import__("fresh_module")
+    finally:
+        sys.setprofile(None)
+    assert importing["<frozen importlib._bootstrap> acquire"] == {True}
+    assert importing["<frozen importlib._bootstrap> release"] == {True}
+    assert importing["fresh_module.py <module>"] == {False}
 
 
 @needs("debugpy")
