@@ -69,7 +69,7 @@ def done_in_main_thread(function: Callable[[], object], patience: float) -> bool
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether the thread that runs this frame is just importing something of the standard library, or at a module's lock.
+    """Whether the thread that runs this frame is at a module's lock, or importing something of the standard library.
 
     A debugger that imports it, too, finds half of it, or has the import that it interrupted find it half there. And
     who imports at a lock leaves the import that it interrupted with a KeyError, up to 3.11
