@@ -66,6 +66,7 @@ class Watcher:
 
     def start(self, place: "Place | None" = None) -> None:
         """Begin to watch; again, with a place, after `pause()`."""
+        self._after_in_child()  # of another hook of a fork, which may come before this one's
         self._place = place or self._place
         self._arrived = None
         if hasattr(os, "register_at_fork") and not self._registered:

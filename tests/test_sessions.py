@@ -655,6 +655,40 @@ def test_forks_while_the_ide_is_at_a_breakpoint(run: Run, tmp_path: Path, port: 
     assert (tmp_path / "forked").exists()
 
 
+def test_a_fork_as_the_debugger_comes(run: Run, ide: Callable[..., Ide], tmp_path: Path) -> None:
+    """A fork that begins while the debugger is being loaded waits for that, and the child is debugged, too."""
+    app = write(
+        tmp_path,
+        "app.py",
+        """
+        import os, sys, time
+
+        def work():
+            done = 1
+            return done
+
+        while "debugpy" not in sys.modules: time.sleep(0.001)
+        pid = os.fork()
+        if not pid:
+            while not os.path.exists("stop"):
+                work()
+                time.sleep(0.01)
+            os._exit(0)
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+        """,
+    )
+    program = run("app.py", DEBUGGER_WAIT=0)
+    program.wait_for("at any time")
+    one = ide({str(app): [line_of(app, "done = 1")]})
+    program.wait_for("\n", "stdout")
+    child = int(program.stdout)
+    wait_until(lambda: child in {stop[0] for stop in one.stops}, "stop in the child", program=program)
+    (tmp_path / "stop").touch()
+    assert program.wait() == 0, program.dump()
+    assert program.others == ""
+
+
 def test_a_held_leader_and_its_followers(run: Run, ide: Callable[..., Ide], tmp_path: Path) -> None:
     """Only the leader holds: who joins while it does runs at once, and is there when the IDE comes."""
     loop = write(tmp_path, "loop.py", LOOP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 from autoattach import _uwsgi
 from autoattach._errors import DebuggerError
 from autoattach._network_errors import SessionGone
+from autoattach._process import in_uwsgi
 from autoattach.debuggers import _paths_dap
 from autoattach.debuggers import _pydevd as common
 from autoattach.debuggers._adapter_process import Adapter
@@ -291,6 +293,9 @@ def _patch(task: Task, parent: int) -> None:
     # 2a. A fork that Python does not know of (uWSGI's workers) would hang at its first breakpoint.
     common.stop_only_where(lambda: os.getpid() == forked_from[0], ledger)
     _uwsgi.follow(lambda: pydevd.settrace_forked())
+    # 2b. A fork that began before pydevd had replaced os.fork() waits for us (`_watcher`), and nobody follows it.
+    if task.subprocess:
+        _follow_forks_begun()
 
     # A daemon's last process may be init's child by the time that it is asked for its parent: nobody would be told.
     # And the client of a session is told of a member as of a child of the leader's. (settrace() takes it from 1.8 on.)
@@ -309,6 +314,35 @@ def _patch(task: Task, parent: int) -> None:
         terminate(reader)
 
     ledger.set(pydevd_comm.ReaderThread, "_terminate_on_socket_close", tell_and_terminate)
+
+
+_begun: dict[int, bool] = {}  # for each thread that forks just now, whether pydevd knows of it
+_following = False
+
+
+def _follow_forks_begun() -> None:
+    """From now on follow those that pydevd does not know of, and that find it loaded when they are done."""
+    global _following
+    if _following or not hasattr(os, "register_at_fork") or in_uwsgi():
+        return
+    _following = True
+
+    def before() -> None:
+        _begun[_thread.get_ident()] = getattr(os.fork, "__module__", "") == "_pydev_bundle.pydev_monkey"
+
+    def after_in_parent() -> None:
+        _begun.pop(_thread.get_ident(), None)
+
+    def after_in_child() -> None:
+        known = _begun.pop(_thread.get_ident(), False)  # without `before`, it began before our hooks were there
+        _begun.clear()
+        # A function of `subprocess` runs another program next.
+        if not known and DEBUGGER.is_at_work() and sys._getframe(1).f_code.co_name != "_execute_child":
+            from _pydev_bundle import pydev_monkey
+
+            pydev_monkey._on_forked_process()
+
+    os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)
 
 
 def _excluded(args: Any, task: Task) -> bool:
