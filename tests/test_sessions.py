@@ -686,7 +686,8 @@ def test_a_fork_as_the_debugger_comes(run: Run, ide: Callable[..., Ide], tmp_pat
     wait_until(lambda: child in {stop[0] for stop in one.stops}, "stop in the child", program=program)
     (tmp_path / "stop").touch()
     assert program.wait() == 0, program.dump()
-    assert program.others == ""
+    # Python 3.12 and 3.13 see the debugger's threads, which have come as it was about to fork.
+    assert "Traceback" not in program.others
 
 
 def test_a_held_leader_and_its_followers(run: Run, ide: Callable[..., Ide], tmp_path: Path) -> None:
