@@ -690,6 +690,17 @@ def test_a_fork_as_the_debugger_comes(run: Run, ide: Callable[..., Ide], tmp_pat
     assert "Traceback" not in program.others
 
 
+def test_a_fork_within_anothers(run: Run, tmp_path: Path, port: int) -> None:
+    """Where a library has put a fork of its own around the debugger's, the child is attached once."""
+    text = "import os\nreal = os.fork\nos.fork = lambda: real()\nif os.fork(): os.wait()\nelse: os._exit(0)\n"
+    write(tmp_path, "app.py", text)
+    program = run("app.py", DEBUGGER_WAIT=LIMIT)
+    with Client.connect("127.0.0.1", port, LIMIT) as client:
+        client.attach()
+        assert program.wait() == 0, program.dump()
+    assert [event["event"] for event in client.received if event.get("event") == "debugpyAttach"] == ["debugpyAttach"]
+
+
 def test_a_held_leader_and_its_followers(run: Run, ide: Callable[..., Ide], tmp_path: Path) -> None:
     """Only the leader holds: who joins while it does runs at once, and is there when the IDE comes."""
     loop = write(tmp_path, "loop.py", LOOP)

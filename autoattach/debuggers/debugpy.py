@@ -336,8 +336,9 @@ def _follow_forks_begun() -> None:
     def after_in_child() -> None:
         known = _begun.pop(_thread.get_ident(), False)  # without `before`, it began before our hooks were there
         _begun.clear()
-        # A function of `subprocess` runs another program next.
-        if not known and DEBUGGER.is_at_work() and sys._getframe(1).f_code.co_name != "_execute_child":
+        # pydevd's own fork follows by itself, also within another's; a function of `subprocess` runs a program next.
+        caller = sys._getframe(1).f_code.co_name
+        if not known and caller not in ("new_fork", "_execute_child") and DEBUGGER.is_at_work():
             from _pydev_bundle import pydev_monkey
 
             pydev_monkey._on_forked_process()
