@@ -60,10 +60,10 @@ class OnRequest(Middleware):
 
 def _lengths(headers: Any) -> list[int]:
     """Of the whole answer, if these say so; what is wrong with them is the server's to say."""
+    if not isinstance(headers, list):
+        return []
     try:
-        return (
-            [int(text) for name, text in headers if name.lower() == "content-length"] if list is type(headers) else []
-        )
+        return [int(text) for name, text in headers if name.lower() == "content-length"]
     except Exception:
         return []
 
