@@ -5,7 +5,6 @@ import os
 import time
 
 from autoattach import _settings
-from autoattach._errors import AttachError
 from autoattach._settings import BREAKPOINT, EXCEPTION, FOREVER, REQUEST, SIGNAL
 
 TYPE_CHECKING = False
@@ -80,6 +79,7 @@ class Armed:
 
         A failure is said. Raises KeyboardInterrupt, at Ctrl-C, and nothing else.
         """
+        from autoattach._errors import AttachError
         from autoattach._notices import say
 
         try:

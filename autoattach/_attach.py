@@ -5,13 +5,13 @@ import os
 import sys
 
 from autoattach import debuggers
-from autoattach._errors import AttachError
-from autoattach._plan import Arm, Join, Lead, Skip, plan
+from autoattach._plan import Arm, Join, Lead, Skip, errors, plan
 from autoattach._process import Process, alive
 from autoattach._settings import BUNDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from autoattach._errors import AttachError
     from autoattach._plan import Installed
     from autoattach._session import Session
     from autoattach._settings import Settings
@@ -29,7 +29,7 @@ def start(settings: "Settings", process: Process) -> "Arm | None":
         settings = settings.replace(strict=False)
     try:
         answer = enter(settings, process, inherited)
-    except AttachError as error:
+    except errors().AttachError as error:
         answer = Skip.failed(error)
     if isinstance(answer, Arm):
         return answer
@@ -81,7 +81,7 @@ def enter(settings: "Settings", process: Process, inherited: "Session | None") -
         try:
             perform(answer, settings, process, patience)
             return None
-        except AttachError as error:
+        except errors().AttachError as error:
             from autoattach._network_errors import PortTaken, SessionGone, SlotTaken
 
             if isinstance(error, SlotTaken):
@@ -149,7 +149,7 @@ def skip(settings: "Settings", answer: Skip) -> None:
         say(f"not attached: {answer.reason}")
 
 
-def fail(settings: "Settings", error: AttachError) -> None:
+def fail(settings: "Settings", error: "AttachError") -> None:
     """Say what went wrong; the program runs on, or ends here with DEBUGGER_STRICT."""
     from autoattach._notices import say
 

@@ -141,8 +141,9 @@ def matches(pattern: str, command: "tuple[str, ...]") -> bool:
 
 def row(table: "tuple[tuple[str, str], ...]", runs: str) -> "tuple[str, str] | None":
     """The first row whose pattern matches what runs. (No pattern of a table has a `?`.)"""
+    first, last = "*" + runs[:1], "*" + runs[-1:]
     for pattern, what in table:
-        if runs.endswith(pattern.rpartition("*")[2]) and glob(pattern, runs):  # the first alone is done with most rows
+        if pattern[-1] in last and pattern[0] in first and glob(pattern, runs):  # one look is done with most rows
             return pattern, what
     return None
 

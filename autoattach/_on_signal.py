@@ -1,12 +1,13 @@
 """START_DEBUGGER=signal: attached when a signal comes. What the program does at that signal, it goes on to do."""
 
+from _thread import allocate_lock, start_new_thread  # here: gevent puts its own in their place
+
 from autoattach._imports import when_imported
-from autoattach._threads import refuse_gevent, start_thread  # here: a signal may come while they are being imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any
+    from typing import Any, Callable
 
     from autoattach._armed import Armed
 
@@ -35,17 +36,22 @@ class Handler:
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:
         if self._armed.is_on():
+            # As `_threads.start_thread`: what is imported here may be what the signal interrupts the import of.
+            began = allocate_lock()
+            began.acquire()
             try:
-                refuse_gevent()
-                start_thread(self._attach)  # it imports, and opens a port: not between two lines of the program
-            except Exception as error:  # or no threads left
+                start_new_thread(self._attach, (began.release,))
+                began.acquire()
+            except RuntimeError as error:  # no threads left
                 from autoattach._notices import say
 
                 say(f"{error}; running on without a debugger")
         if callable(self._programs):
             self._programs(number, frame)
 
-    def _attach(self) -> None:
+    def _attach(self, begin: "Callable[[], None]") -> None:
+        """In a thread: it imports, and opens a port, which is not done between two lines of the program."""
+        begin()
         if not self._armed.is_client_connected():
             self._armed.attach(0.0, "a signal")
 

@@ -3,12 +3,14 @@
 Both are lists of small named checks and have no effect. `autoattach doctor` runs the same.
 """
 
-from autoattach._errors import AttachError, DebuggerError, SettingError
 from autoattach._exclusions import CARRIED, FORK_SERVER, HELPERS, TOOLS, glob, matches, row, what_runs
 from autoattach._settings import FOREVER, Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from autoattach._errors import AttachError, DebuggerError
     from autoattach._process import Process
     from autoattach._roles import Role
     from autoattach._session import Session
@@ -38,7 +40,7 @@ class Skip(Frozen):
         return cls(reason=reason, error=None, carried=reason == CARRIED, loud=loud)
 
     @classmethod
-    def failed(cls, error: AttachError) -> "Skip":
+    def failed(cls, error: "AttachError") -> "Skip":
         """It should be attached to, and cannot be."""
         return cls(reason=str(error), error=error, carried=False, loud=False)
 
@@ -204,7 +206,7 @@ def plan(
             raise settings.problems[0]
         lead = _lead(settings, process, installed, session)
         return Arm(words=settings.words, lead=lead) if later else lead
-    except AttachError as error:
+    except errors().AttachError as error:
         return Skip.failed(error)
 
 
@@ -248,18 +250,20 @@ def _join(
 def _lead(settings: "Settings", process: "Process", installed: Installed, session: "Session | None") -> Lead:
     known, why = choose(settings, installed)
     if known.unsupported:
-        raise DebuggerError(known.unsupported, f"pip install autoattach[{_other_extra(known)}]")
+        raise errors().DebuggerError(known.unsupported, f"pip install autoattach[{_other_extra(known)}]")
     mode = settings.mode or known.modes[0]
     if mode not in known.modes:
-        raise SettingError("DEBUGGER_MODE", mode, f"{' or '.join(known.modes)}", f"is nothing that {known.name} can do")
+        raise errors().SettingError(
+            "DEBUGGER_MODE", mode, f"{' or '.join(known.modes)}", f"is nothing that {known.name} can do"
+        )
     if mode == "connect" and settings.ide == "pycharm" and known.ide != "pycharm":
-        raise installed.lack or DebuggerError(
+        raise installed.lack or errors().DebuggerError(
             f"DEBUGGER_MODE=connect, but {known.name} cannot talk to PyCharm's debug server",
             'pip install autoattach[pycharm], or leave DEBUGGER_MODE out and use PyCharm\'s "Attach to DAP"',
         )
     ports = settings.ports or (PORT, PORT)
     if mode == "connect" and (ports[0] != ports[1] or not ports[0]):
-        raise SettingError(
+        raise errors().SettingError(
             "DEBUGGER_PORT", _port_text(ports), "the one on which the IDE listens", "is no single port to connect to"
         )
     wait = default_wait(settings, process)
@@ -304,7 +308,7 @@ def choose(settings: "Settings", installed: Installed) -> "tuple[Known, str]":
     named = [known for known in installed.debuggers if known.name == settings.ide]
     if named:
         if not named[0].installed:
-            raise installed.lack or DebuggerError(
+            raise installed.lack or errors().DebuggerError(
                 f"DEBUGGER_IDE={settings.ide}, but {settings.ide} is not installed here",
                 f"pip install autoattach[{named[0].extra}]",
             )
@@ -315,7 +319,7 @@ def choose(settings: "Settings", installed: Installed) -> "tuple[Known, str]":
     elif len(ides) == 1:
         ide, why = ides.pop(), "; DEBUGGER_IDE chooses another"
     elif not ides:
-        raise installed.lack or DebuggerError(
+        raise installed.lack or errors().DebuggerError(
             f"{'' if settings.given else 'START_DEBUGGER is set, but '}no debugger is installed here",
             "pip install autoattach[vscode] or autoattach[pycharm]",
         )
@@ -323,18 +327,25 @@ def choose(settings: "Settings", installed: Installed) -> "tuple[Known, str]":
         ide, why = settings.terminal_ide, ", chosen by the terminal; DEBUGGER_IDE chooses another"
     else:
         names = " and ".join(known.name for known in there)
-        raise DebuggerError(f"{names} are installed here", "set DEBUGGER_IDE=vscode or DEBUGGER_IDE=pycharm")
+        raise errors().DebuggerError(f"{names} are installed here", "set DEBUGGER_IDE=vscode or DEBUGGER_IDE=pycharm")
     fitting = [known for known in there if known.ide == ide]
     if not fitting and ide == "pycharm":  # PyCharm 2025.3 and later: run configuration "Attach to DAP"
         fitting = [known for known in there if known.name == "debugpy"]
     if not fitting:
         missing = next(known for known in installed.debuggers if known.ide == ide)
-        raise installed.lack or DebuggerError(
+        raise installed.lack or errors().DebuggerError(
             f"DEBUGGER_IDE={ide}, but {missing.name} is not installed here",
             f"pip install autoattach[{missing.extra}]",
         )
     working = [known for known in fitting if not known.unsupported]
     return (working or fitting)[0], why if len(there) > 1 else ""
+
+
+def errors() -> "Any":
+    """The module `_errors`. (`except errors().AttachError` asks where something was raised: few starts import it.)"""
+    from autoattach import _errors
+
+    return _errors
 
 
 def _other_extra(known: Known) -> str:

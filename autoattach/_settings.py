@@ -4,11 +4,11 @@ Each value is data and never evaluated. A bad one becomes a `SettingError` in `S
 never raises and `autoattach doctor` can show all of them at once.
 """
 
-from autoattach._errors import SettingError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, Mapping, Tuple
+
+    from autoattach._errors import SettingError
 
     Ports = Tuple[int, int]
 
@@ -294,7 +294,7 @@ class Settings(Frozen):
             try:
                 fields[variable.field] = variable.parse(value)
             except ValueError as error:
-                problems.append(SettingError(variable.name, value, str(error)))
+                problems.append(_problem(variable.name, value, str(error)))
                 fields[variable.field] = variable.field == "on" or variable.parse(unset)
         return cls(
             session=environ.get(SESSION) or None,
@@ -310,6 +310,12 @@ class Settings(Frozen):
             problems=tuple(problems),
             **fields,
         )
+
+
+def _problem(name: str, value: str, allowed: str) -> "SettingError":
+    from autoattach._errors import SettingError  # here, for most starts have none
+
+    return SettingError(name, value, allowed)
 
 
 def _bad(problems: "list[SettingError]") -> bool:
