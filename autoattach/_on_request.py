@@ -173,11 +173,11 @@ class Requests:
 
     def take_thread(self) -> None:
         """Debug this thread, too, in which a request is about to run."""
-        if self.is_attached() and self.is_ready():
+        loader = self._loader
+        if loader is not None and self.is_attached() and self.is_ready():  # another request may be detaching
             from autoattach import debuggers
 
-            assert self._loader is not None
-            debuggers.load(self._loader.debugger).take_thread()
+            debuggers.load(loader.debugger).take_thread()
 
     def detach(self) -> None:
         """Detach for a request that does not ask, unless one that does still runs. It never waits for another one."""

@@ -28,8 +28,8 @@ class OnRequest(Middleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._inert or scope["type"] not in ("http", "websocket") or scope.get(MARK):
             return await self.app(scope, receive, send)
-        headers: Dict[bytes, bytes] = dict(scope["headers"])
-        query = scope["query_string"].decode("latin-1")
+        headers: Dict[bytes, bytes] = dict(scope.get("headers") or ())
+        query = (scope.get("query_string") or b"").decode("latin-1")  # a websocket's may be left out
         wish = headers.get(b"x-start-debugger", b"").decode("latin-1")
         if not self._asks(query, wish, headers.get(b"x-debugger-token", b"")):
             if requests.is_attached():
@@ -37,13 +37,25 @@ class OnRequest(Middleware):
             return await self.app(scope, receive, send)
         scope[MARK] = True
         request = requests.enter()
+
+        async def send_and_leave(message: MutableMapping[str, Any]) -> None:
+            if _is_last(message):  # whoever has the answer may ask again at once, before the application returns
+                requests.leave(request)
+            await send(message)
+
         try:
             if not requests.is_ready():
                 await _apart(lambda: requests.attach(self._arguments))
             requests.take_thread()
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_and_leave)
         finally:
             requests.leave(request)
+
+
+def _is_last(message: MutableMapping[str, Any]) -> bool:
+    if message["type"] == "http.response.body":
+        return not message.get("more_body")
+    return message["type"] in ("http.response.pathsend", "websocket.close")
 
 
 async def _apart(function: Callable[[], None]) -> None:

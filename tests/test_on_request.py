@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import re
@@ -18,6 +19,8 @@ import pytest
 from launchers.ides import IDES
 from launchers.launcher import Launcher, Running
 from support import LIMIT, PACE, SLOWER, listeners, needs, wait_until
+
+from autoattach.asgi import OnRequest
 
 Answer = Mapping[str, Any]
 Serve = Callable[..., "Site"]
@@ -164,6 +167,22 @@ FASTAPI = """
 
     app = OnRequest(app)
 """
+DJANGO_ASGI = """
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpResponse
+    from django.urls import path
+    from autoattach.asgi import OnRequest
+    from work import answer
+
+    def index(request):
+        return HttpResponse(answer(request.META["QUERY_STRING"]))
+
+    urlpatterns = [path("", index)]
+    settings.configure(DEBUG=True, SECRET_KEY="-", ROOT_URLCONF="app", ALLOWED_HOSTS=["*"])
+    app = get_asgi_application()
+    app = OnRequest(app)
+"""
 
 GUNICORN = ["{bin}/gunicorn", "app", "-b", "127.0.0.1:{http}", "--timeout", "0"]
 UVICORN = ["{bin}/uvicorn", "app:app", "--port", "{http}"]
@@ -191,6 +210,7 @@ SERVERS = {
         server("gthread", WSGI, [*GUNICORN, "--threads", "3"], ["gunicorn"]),
         STARLETTE_UVICORN,
         server("fastapi", FASTAPI, UVICORN, ["fastapi", "uvicorn"]),
+        server("django-asgi", DJANGO_ASGI, UVICORN, ["django", "uvicorn"]),
     ]
 }  # fmt: skip
 ENABLED = server(
@@ -519,8 +539,8 @@ def plain(launcher: Launcher) -> Launcher:
     return replace(launcher, files=files)
 
 
-@debuggers("debugpy", "pydevd-pycharm")
-@pytest.mark.parametrize("name", ["flask", "django", "starlette", "fastapi"])
+@debuggers("debugpy", "pydevd-pycharm", "ptvsd")
+@pytest.mark.parametrize("name", ["flask", "django", "starlette", "fastapi", "django-asgi"])
 def test_without_an_edit(serve: Serve, name: str, debugger: str, port: int) -> None:
     """START_DEBUGGER=request needs no OnRequest in an application of Flask, Django, Starlette or FastAPI."""
     site = serve(plain(SERVERS[name]), debugger)
@@ -531,6 +551,27 @@ def test_without_an_edit(serve: Serve, name: str, debugger: str, port: int) -> N
         assert site.stops(site.ask(ASK))["attached"]
         assert not site.get()["attached"]
     assert [line for line in site.program.ours if not line.startswith("waiting ")] == []
+
+
+@needs("debugpy")
+def test_gevents_workers(serve: Serve, port: int) -> None:
+    """Into a worker that gevent has changed no debugger can come: a line says so, and each request is answered."""
+    site = serve(server("gevent", WSGI, [*GUNICORN, "-k", "gevent"], ["gunicorn", "gevent"]))
+    assert not site.get(ASK)["attached"]
+    assert not site.get()["loaded"]
+    assert not listeners(port)
+    assert "no debugger can be loaded into it as it runs" in site.program.stderr
+
+
+def test_a_scope_without_query_and_headers() -> None:
+    """A server, or a test client, may leave them out: https://asgi.readthedocs.io/en/latest/specs/www.html"""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    asyncio.run(OnRequest(app, enabled=True)({"type": "websocket"}, None, None))  # type: ignore[arg-type]
+    assert seen == [{"type": "websocket"}]
 
 
 @needs("debugpy")
