@@ -349,9 +349,12 @@ def leave_from_a_stop(there: Ide) -> None:
 
 
 def reasons(there: Ide, path: str) -> str:
-    """Why the breakpoints in this file are not hit: in the IDE, or where it has no place for that on stderr."""
+    """Why the breakpoints in this file are not hit: at the breakpoint or, where the IDE has no place for that there, in
+    its console, and on stderr."""
     if there.server:
-        return next((line for line in there.program.ours if path in line), "")
+        reason = next((line for line in there.program.ours if path in line), "")
+        assert there.session.output("stderr").count(f"autoattach: {reason}\n") == 1
+        return reason
     assert not there.session.breakpoints[0]["verified"]
     return str(there.session.breakpoints[0]["message"])
 

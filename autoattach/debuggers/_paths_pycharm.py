@@ -15,7 +15,8 @@ KINDS = ("python-line", "django-line", "jinja2-line")
 
 
 def infer_paths(ledger: Ledger) -> None:
-    """Look for the file whenever PyCharm sets a breakpoint. Its protocol has no answer to that: the reason is said.
+    """Look for the file whenever PyCharm sets a breakpoint. Its protocol has no answer to that: why one is not hit is
+    said on stderr and, as pydevd does with a breakpoint that logs, in PyCharm's console.
 
     The thread that reads its commands has `process_command(command, sequence, text)`, which calls its attribute
     `process_net_command` with pydevd's object before the same.
@@ -39,6 +40,7 @@ class Commands:
     def __init__(self, ledger: Ledger) -> None:
         self._mappings = Mappings(ledger, self._withdraw, self._again)
         self._obey: Callable[[int, str], object] = lambda number, words: None
+        self._told: set[str] = set()
         self._set: dict[str, dict[str, tuple[str, str]]] = {}  # path, id: how it is set, and how removed
 
     def look(self, reader: Any, command: int, text: str, process: Any) -> None:
@@ -57,17 +59,26 @@ class Commands:
             known = self._set.setdefault(path, {})
             reason = self._mappings.look(path, int(line))
             known[name] = text, "\t".join((fields[at], path, name))
-            if reason:
-                say_once(reason)
+            self._tell(reason)
         except Exception:  # another release: then as without us
             pass
+
+    def _tell(self, reason: str) -> None:
+        if not reason or reason in self._told:
+            return
+        self._told.add(reason)
+        say_once(reason)
+        from _pydevd_bundle.pydevd_constants import get_global_debugger
+
+        debugger = get_global_debugger()
+        if debugger is not None and debugger.writer is not None:
+            debugger.writer.add_command(debugger.cmd_factory.make_io_message(f"autoattach: {reason}\n", "2"))
 
     def _withdraw(self, path: str) -> None:
         for _, remove in list(self._set.get(path, {}).values()):
             self._obey(REMOVE, remove)
 
     def _again(self, path: str, reason: str) -> None:
-        if reason:
-            say_once(reason)
+        self._tell(reason)
         for text, _ in list(self._set.get(path, {}).values()):
             self._obey(SET, text)
