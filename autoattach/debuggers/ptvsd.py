@@ -29,9 +29,11 @@ class Ptvsd(Debugger):
     """ptvsd's parts: a server for one client at a time and pydevd, both in this process."""
 
     main_thread_only = True  # pydevd traces the thread that loads it, and those that start later
+    _ready = False
 
     def attach(self, task: Task) -> bool:
         server: Server | None = getattr(self, "_server", None)
+        self._ready = False
         if server is None or server.closed:
             server = self._server = Server(task)
             again = False
@@ -45,6 +47,7 @@ class Ptvsd(Debugger):
             _trace(task, server)
         else:
             _listen(task, server)
+        self._ready = True
         return _wait(task) if task.held else True
 
     def is_at_work(self) -> bool:
@@ -52,7 +55,8 @@ class Ptvsd(Debugger):
         return server is not None and not server.closed and not server.paused
 
     def is_client_connected(self) -> bool:
-        return bool(sys.modules["ptvsd"].is_attached())
+        # Not before it is imported, and every thread traced; and ptvsd counts a client that has yet to set breakpoints.
+        return self._ready and bool(sys.modules["ptvsd"].is_attached()) and _configured().is_set()
 
     def take_thread(self) -> None:
         import ptvsd
@@ -294,8 +298,14 @@ def _wait(task: Task) -> bool:
     if not ptvsd.is_attached():
         return False
     # ptvsd says so when it has passed the message on; the breakpoints are set once pydevd has worked through it.
-    common.global_debugger()._on_configuration_done_event.wait(left(SETTLE))
+    _configured().wait(left(SETTLE))
     return True
+
+
+def _configured() -> threading.Event:
+    """Set as long as there is a client that has set its breakpoints."""
+    event: threading.Event = common.global_debugger()._on_configuration_done_event
+    return event
 
 
 def _disconnect() -> None:
