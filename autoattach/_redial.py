@@ -7,7 +7,7 @@ import errno
 import time
 
 from autoattach._errors import AttachError
-from autoattach._network import ATTEMPT, Awaited, peek, ready, resolve
+from autoattach._network import ATTEMPT, Awaited, identity, peek, ready, resolve
 from autoattach._slot import Slot
 
 TYPE_CHECKING = False
@@ -37,21 +37,26 @@ class Redial(Awaited):
         self._process = process
         self._slot = Slot(host, port)
         self._pause = 1.0
+        self._next = time.monotonic() + self._pause  # a fork interrupts the pause, and does not begin it anew
         self._sock: _socket.socket | None = None
+        self._identity: tuple[int, int] | None = None
 
     def wait(self, until: float, greeting: Greeting) -> list[_socket.socket]:
         """Call again and again until somebody greets us: that connection. None when the bell was rung."""
         while True:
             if self._sock is None:
-                until = time.monotonic() + self._pause
-                while time.monotonic() < until:
-                    if ready([], self._bell, until - time.monotonic()) is None:
+                while time.monotonic() < self._next:
+                    if ready([], self._bell, self._next - time.monotonic()) is None:
                         return []
-                self._pause = min(LONGEST, self._pause * 2)
                 self._dial()
+                self._pause = min(LONGEST, self._pause * 2)
+                self._next = time.monotonic() + self._pause
             elif ready([self._sock], self._bell, LONGEST) is None:
                 return []
             if self._sock is None:
+                continue
+            if identity(self._sock.fileno()) != self._identity:  # the program has closed it
+                self._hang_up()
                 continue
             data = peek(self._sock)
             verdict = greeting(data) if data else None if data is None else False
@@ -69,6 +74,7 @@ class Redial(Awaited):
         try:
             family, address = resolve(*self._place)
             self._sock = sock = _socket.socket(family, _socket.SOCK_STREAM)
+            self._identity = identity(sock.fileno())
             sock.setblocking(False)
             error = sock.connect_ex(address)
             if error in GOING_ON:
@@ -83,9 +89,11 @@ class Redial(Awaited):
             self._hang_up()
 
     def _hang_up(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            number = sock.detach()
+            if identity(number) == self._identity:  # else it is a file of the program's by now
+                _socket.close(number)
         self._slot.close()
 
     def close(self) -> None:
