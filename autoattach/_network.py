@@ -142,6 +142,8 @@ def ready(
             bell.is_awaited = True
         found = [number for number, _ in poll.poll(seconds * 1000)]
     else:  # Windows, where a pipe cannot be selected on: the bell is looked at every now and then
+        if bell is not None and bell.rung:
+            return None
         seconds = min(seconds, 0.5) if ring else seconds
         reads, writes = ([], list(numbers)) if writing else (list(numbers), [])
         if not numbers:  # it wants at least one
@@ -220,12 +222,14 @@ class Bell:
         self.ear, self._hammer = os.pipe()
         self.is_awaited = False
         """Somebody sleeps until it rings, or is about to (not told on Windows)."""
+        self.rung = False
         self._identity = identity(self.ear), identity(self._hammer)
 
     def _is_ours(self) -> bool:
         return self._identity == (identity(self.ear), identity(self._hammer))
 
     def ring(self) -> None:
+        self.rung = True
         if self._is_ours():
             os.write(self._hammer, b"!")
 

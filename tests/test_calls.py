@@ -221,6 +221,23 @@ def test_detach_before_anybody_came(call: Run, port: int) -> None:
 
 
 @needs("debugpy")
+def test_detach_where_there_is_no_poll(call: Run, port: int) -> None:
+    """As on Windows, and where eventlet has taken it away: whoever waits in the background is let go all the same."""
+    text = """
+        import select, time
+        del select.poll
+        import autoattach
+        for turn in range(2):
+            autoattach.attach(port=port, wait=0)
+            began = time.monotonic()
+            tell(autoattach.detach(), time.monotonic() - began < 5)
+    """
+    program = call(text, DEBUGGER_IDE="debugpy")
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "True True\n" * 2, program.dump()
+
+
+@needs("debugpy")
 def test_attached_since_the_start(run: Run, ide: Play, tmp_path: Path, port: int) -> None:
     """With START_DEBUGGER=1 attach() returns the session that is there; detach() ends it, and children start without."""
     write(
