@@ -32,7 +32,12 @@ def arm(armed: "Armed") -> None:
 
             loader = _loading.current()
             assert loader is not None
-            debuggers.load(loader.debugger).stop(frame)
+            try:
+                debuggers.load(loader.debugger).stop(frame)
+            except Exception as error:  # it has just been taken out, from another thread or from outside
+                from autoattach._notices import say
+
+                say(f"{type(error).__name__}: {error}; running on without a debugger")
         return None
 
     sys.breakpointhook = breakpointhook

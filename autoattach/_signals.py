@@ -65,11 +65,12 @@ class HandledSignals:
         for number in (_signal.SIGINT, _signal.SIGTERM):
             handler = _signal.getsignal(number)
             if callable(handler) and handler is not _signal.default_int_handler:
+                self._before[number] = handler  # first: it may come at once
                 try:
                     _signal.signal(number, self._handle)
                 except ValueError:  # not the main thread
+                    self._before.clear()
                     return
-                self._before[number] = handler
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:
         self._before[number](number, frame)

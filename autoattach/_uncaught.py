@@ -25,7 +25,8 @@ def arm(armed: "Armed") -> None:
     uncaught = Uncaught(armed)
     atexit.register(uncaught.in_main)
     when_imported("threading", uncaught.watch_threads)
-    when_imported("asyncio.base_events", uncaught.watch_loops)
+    when_imported("asyncio.base_events", lambda module: uncaught.watch_loop(module.BaseEventLoop))
+    when_imported("uvloop", lambda module: uncaught.watch_loop(getattr(module, "Loop", None)))
     when_imported("multiprocessing.process", uncaught.watch_processes)
 
 
@@ -85,18 +86,27 @@ class Uncaught:
         if shutdown is not None:
             threading._shutdown = shut_down
 
-    def watch_loops(self, base_events: "Any") -> None:
-        """In the module `asyncio.base_events`."""
-        call = base_events.BaseEventLoop.call_exception_handler
+    def watch_loop(self, owner: "Any") -> None:
+        """The class of an event loop: asyncio's, and uvloop's, which is none of its subclasses.
+
+        Ctrl-C that ends the hold is to end the program, too; but it would be lost in a finalizer, as a task's is.
+        """
+        call = getattr(owner, "call_exception_handler", None)
+        if call is None:  # another module of that name
+            return
 
         def call_exception_handler(loop: "Any", context: "Any") -> None:
             try:
                 call(loop, context)
             finally:
-                self._report(context.get("exception"))
+                if self._report(context.get("exception")) and not loop.is_closed():
+                    loop.call_soon(interrupt)
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
 
         call_exception_handler.__doc__ = call.__doc__
-        base_events.BaseEventLoop.call_exception_handler = call_exception_handler
+        owner.call_exception_handler = call_exception_handler
 
     def watch_processes(self, process: "Any") -> None:
         """In the module `multiprocessing.process`, whose children report by `traceback.print_exc()` (3.8 to 3.15)."""
@@ -121,22 +131,28 @@ class Uncaught:
 
         process.BaseProcess._bootstrap = _bootstrap
 
-    def _report(self, error: "BaseException | None") -> None:
+    def _report(self, error: "BaseException | None") -> bool:
+        """Hold the process for it, if it is one for that. Whether Ctrl-C has ended it, and nobody else knows."""
         if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():
-            return
+            return False
         if error.__traceback__ is None:  # reported, and never raised: there is no place to show
-            return
+            return False
+        if sys.is_finalizing():  # a task that only the interpreter's end has collected: no thread can begin any more
+            return False
         try:
             # Where an IDE is there already it has had its say; whoever fails while one is waited for has its turn.
             is_first = self._held != os.getpid()
             if (is_first or self._busy) and not self._armed.is_client_connected():
                 self._hold(error)
-        except KeyboardInterrupt:  # Ctrl-C ends the hold; the program ends as it would have
-            pass
+        except KeyboardInterrupt:  # a program that ends does so as it would have
+            signals: Any = __import__("_signal")  # `signal` would import `enum`
+            # A handler of the program's own has been called.
+            return bool(signals.getsignal(signals.SIGINT) is signals.default_int_handler)
         except Exception as failure:  # out of the debugger: none of the program's
             from autoattach._notices import say
 
             say(f"{type(failure).__name__}: {failure}; running on without a debugger")
+        return False
 
     def _hold(self, error: BaseException) -> None:
         from autoattach._notices import say
