@@ -10,18 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from support import LIMIT, PACE, SLOWER, Program, environment, has, line_of, needs, wait_until, write
+from support import LIMIT, PACE, SLOWER, Program, environment, has, line_of, listeners, needs, wait_until, write
 
 from autoattach import _channel
 from autoattach._errors import AttachError
 from autoattach.cli import _inject, _remote
 from autoattach.cli._dap import Client
 from autoattach.cli._pycharm import Server
+from autoattach.cli._running import READY
 from autoattach.cli.attach import as_options
 
 Run = Callable[..., Program]
@@ -162,22 +165,22 @@ def threads(pid: int) -> int:
 
 
 @injects
-@needs("debugpy")
+@pytest.mark.parametrize("debugger", [pytest.param(name, marks=needs(name)) for name in ("debugpy", "ptvsd")])
 def test_a_program_without_a_hook_is_attached_to_detached_from_and_attached_to_again(
-    run: Run, call: Call, command: Run, tmp_path: Path, port: int
+    run: Run, call: Call, command: Run, tmp_path: Path, port: int, debugger: str
 ) -> None:
     """Its breakpoints are hit; detached it is as fast as before; and so again, then on its own channel."""
     program = plain(run, tmp_path, LOOP)
     before = pace(tmp_path)
     for turn in range(2):
-        status, (row,), done = call("attach", "--ide", "debugpy", "--port", port, program.pid)
+        status, (row,), done = call("attach", "--ide", debugger, "--port", port, program.pid)
         assert status == 0, done.dump()
         assert row["how"] == ("channel" if turn else "remote_exec" if REMOTE_EXEC else "gdb")
-        assert (row["pid"], row["leader"], row["debugger"], row["port"]) == (program.pid, program.pid, "debugpy", port)
+        assert (row["pid"], row["leader"], row["debugger"], row["port"]) == (program.pid, program.pid, debugger, port)
         table = command("ps")
         assert table.wait() == 0
         assert f"{program.pid}  leader" in table.stdout
-        if sys.platform.startswith("linux"):
+        if sys.platform.startswith("linux") and not (turn and debugger == "ptvsd"):  # whose threads stay
             assert threads(program.pid) == 2  # the one that waits
         client = stop_and_go(port, tmp_path / "app.py", "# breakpoint" if turn else "# running")
         status, (row,), done = call("detach", program.pid)
@@ -266,6 +269,32 @@ def test_a_program_that_is_blocked_in_a_call(run: Run, call: Call, tmp_path: Pat
 
 @injects
 @needs("debugpy")
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb")
+def test_gdb_that_waits_in_vain(run: Run, tmp_path: Path, port: int) -> None:
+    """A C extension keeps Python's lock for longer than gdb may take: the line says so, and it attaches afterwards."""
+    os.mkfifo(tmp_path / "fifo")
+    keep = """
+        import ctypes, threading, time
+        threading.Thread(target=lambda: (time.sleep(0.5), ctypes.PyDLL(None).sleep(15))).start()
+    """
+    text = textwrap.dedent(keep) + textwrap.dedent(BLOCKED)
+    program = plain(run, tmp_path, text, PYTHON_DISABLE_REMOTE_DEBUG="1")
+    time.sleep(1)
+    code = (
+        "import sys; from autoattach.cli import _inject, main; _inject.PATIENCE = 3;"
+        f"sys.exit(main(['attach', '--ide', 'debugpy', '--port', '{port}', '{program.pid}']))"
+    )
+    done = run("-c", code, START_DEBUGGER=None)
+    assert done.wait() == 1
+    assert "was asked, but an extension keeps Python's lock for more than 3 s" in done.stderr
+    program.wait_for(f"can attach at 127.0.0.1:{port}")
+    (tmp_path / "fifo").write_text("text")
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "up\nhit text\n"
+
+
+@injects
+@needs("debugpy")
 def test_a_python_that_has_neither_autoattach_nor_a_debugger(run: Run, call: Call, tmp_path: Path, port: int) -> None:
     """Both are lent to it: they are found by it alone, and its path is as it was."""
     bare = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
@@ -336,6 +365,10 @@ def test_a_pattern_attaches_to_many_in_one_session(run: Run, call: Call, tmp_pat
     assert len({row["leader"] for row in ours}) == 1
     _, rows, done = call("detach", "--all")
     assert {row["pid"] for row in rows} >= {program.pid for program in programs[1:]}, done.dump()
+    _, rows, done = call("attach", "--all", "--ide", "debugpy", "--port", port)
+    ours = [row for row in rows if row["pid"] in {program.pid for program in programs}]
+    assert [row["how"] for row in ours] == ["channel", "channel"], done.dump()
+    assert len({row["leader"] for row in ours}) == 1
     (tmp_path / "stop").touch()
     for program in programs:
         assert program.wait() == 0, program.dump()
@@ -638,6 +671,70 @@ def test_no_gdb(run: Run, command: Run, tmp_path: Path) -> None:
     assert "apt install gdb" in done.stderr
 
 
+@injects
+@needs("debugpy")
+def test_a_program_that_gevent_has_changed(run: Run, command: Run, tmp_path: Path, port: int) -> None:
+    """No debugger can be loaded into it: the line says so, and it runs on."""
+    pytest.importorskip("gevent")
+    program = plain(run, tmp_path, "from gevent import monkey\nmonkey.patch_all()\n" + textwrap.dedent(IDLE))
+    done = command("attach", "--ide", "debugpy", "--port", port, program.pid)
+    assert done.wait() == 1
+    assert "no debugger can be loaded into it as it runs" in done.stderr
+    assert not listeners(port)
+    (tmp_path / "stop").touch()
+    assert program.wait() == 0, program.dump()
+    assert (program.stdout, program.stderr) == ("up\n", "")
+
+
+@linux
+@needs("debugpy")
+def test_armed_for_a_signal(run: Run, command: Run, call: Call, tmp_path: Path, port: int) -> None:
+    """Where nobody may look into a process that waits for a signal, the line says to send that, and so it attaches."""
+    env = {"START_DEBUGGER": "signal:USR2", "DEBUGGER_IDE": "debugpy", "PYTHON_DISABLE_REMOTE_DEBUG": "1"}
+    program = plain(run, tmp_path, IDLE, **{**env, "DEBUGGER_PORT": port})
+    done = command("attach", program.pid, PATH="/nowhere")
+    assert done.wait() == 1
+    assert f"; kill -USR2 {program.pid}, for which it has START_DEBUGGER" in done.stderr
+    program.send(signal.SIGUSR2)
+    program.wait_for(f"can attach at 127.0.0.1:{port}")
+    status, (row,), _ = call("attach", program.pid, PATH="/nowhere")
+    assert (status, row["how"], row["port"]) == (0, "open", port)
+
+
+@linux
+def test_what_only_looks_armed(run: Run, command: Run, tmp_path: Path) -> None:
+    """Nobody is told to send a signal to a process that has no handler for it, and would die."""
+    env = {"START_DEBUGGER": "signal:USR2", "DEBUGGER_SKIP": "*", "PYTHON_DISABLE_REMOTE_DEBUG": "1"}
+    program = plain(run, tmp_path, IDLE, **env)
+    done = command("attach", program.pid, PATH="/nowhere")
+    assert done.wait() == 1
+    assert "neither gdb nor lldb is installed" in done.stderr
+    assert "kill" not in done.stderr
+
+
+@linux
+@needs("debugpy")
+@pytest.mark.parametrize("ready", [True, False])
+def test_one_that_lets_nobody_look_into_it(run: Run, tmp_path: Path, port: int, ready: bool) -> None:
+    """Nor root without that capability. It is asked on its channel; without one the line says what makes it one."""
+    env = (
+        {"START_DEBUGGER": "1", "DEBUGGER_WAIT": "0", "DEBUGGER_PORT": port, "DEBUGGER_IDE": "debugpy"} if ready else {}
+    )
+    text = IDLE.replace("import os, time", "import ctypes, os, time; ctypes.CDLL(None).prctl(4, 0)")  # PR_SET_DUMPABLE
+    program = plain(run, tmp_path, text, **env)
+    code = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 19, 0, 0, 0);"  # PR_CAPBSET_DROP, CAP_SYS_PTRACE
+        f"os.execv(sys.executable, [sys.executable, '-m', 'autoattach', 'attach', '{program.pid}'])"
+    )
+    done = run("-c", code, START_DEBUGGER=None)
+    assert done.wait() == (0 if ready else 1)
+    if ready:
+        assert f"VS Code can attach at 127.0.0.1:{port}" in done.stdout
+    else:
+        assert f"pid {program.pid} is not permitted to be looked into: it has other rights" in done.stderr
+        assert READY in done.stderr
+
+
 @linux
 def test_another_users_process(run: Run, command: Run, tmp_path: Path) -> None:
     """It is left alone, and the line says as whom to ask."""
@@ -670,5 +767,5 @@ def test_advice_names_options() -> None:
     assert as_options("set DEBUGGER_IDE=vscode or DEBUGGER_IDE=pycharm") == "--ide vscode or --ide pycharm"
     assert as_options("set DEBUGGER_PORT to another port") == "set --port to another port"
     assert as_options("pip install autoattach[vscode]") == "pip install autoattach[vscode]"
-    assert as_options(_inject.READY) == _inject.READY  # of variables that are for another command
+    assert as_options(READY) == READY  # of variables that are for another command
     assert as_options("set DEBUGGER_WAIT=60") == "set DEBUGGER_WAIT=60"

@@ -30,7 +30,7 @@ ERRORS = {
     for name, one in {**vars(_errors), **vars(_network_errors)}.items()
     if inspect.isclass(one) and issubclass(one, _errors.AttachError) and name != "SessionGone"
 }
-SAYING = {"say", "say_once", "because", "lost", "type", "CannotRun", "Forbidden", "Unable", *ERRORS}
+SAYING = {"say", "say_once", "because", "lost", "type", "CannotRun", "Forbidden", "Unable", "Unreadable", *ERRORS}
 # Functions whose answer is said, or is a reason.
 ANSWERING = {"nobody", "only_in", "why_not", "_unsupported", "nothing_attached", "what_ends"}
 

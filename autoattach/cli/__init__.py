@@ -40,5 +40,8 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
+    # A command line or a path may have anything in it. (It flushes, and `run` is not to write what a hook has printed.)
+    if hasattr(sys.stdout, "reconfigure") and arguments.command != "run":
+        sys.stdout.reconfigure(errors="backslashreplace")
     status: int = arguments.run(arguments)
     return status

@@ -15,11 +15,11 @@ from typing import Optional, Sequence
 from autoattach._errors import AttachError
 from autoattach._process import in_container
 from autoattach.cli._interpreter import output_of
+from autoattach.cli._running import READY
 
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 ROOM = 65536  # bytes for a script, in the other process
 PATIENCE = 60.0  # seconds for gdb, which reads all symbols of a large program
-READY = "START_DEBUGGER=1 DEBUGGER_WAIT=0 before its command makes it one that needs no such right"
 REMOTE = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
 # For debugpy's injector, which takes no quotes; as its own command line has it (debugpy/server/cli.py, attach_to_pid)
 BY_DEBUGPY = """
@@ -79,17 +79,59 @@ def by_gdb(pid: int, script: str, blocked: bool) -> None:
         ]
     before = ["set auto-load no", "set debuginfod enabled off", "set confirm off"]
     words = [word for command in before for word in ("-iex", command)]
-    words += [word for command in commands for word in ("-ex", command)]
-    done = _run(["gdb", "-nx", "-nh", "-batch", "-p", str(pid), *words], _without_python(), os.path.dirname(script))
-    if "asked 0" in done.stdout:
+    words += ["-p", str(pid), *(word for command in commands for word in ("-ex", command))]
+    said = _gdb(pid, words, script)
+    if "asked 0" in said:
         return
-    said = done.stderr + done.stdout
     if "not permitted" in said:
         raise forbidden(pid)
     if "No symbol" in said:
         raise Unable(f"gdb finds no Python in pid {pid}: its symbols are stripped", READY)
-    last = [line.strip() for line in done.stderr.splitlines() if line.strip()][-1:]
-    raise Unable(f"gdb: {''.join(last) or f'status {done.returncode}'}", READY)
+    last = [line.strip() for line in said.splitlines() if line.strip()][-1:]
+    raise Unable(f"gdb: {''.join(last) or 'it said nothing'}", READY)
+
+
+def _gdb(pid: int, words: Sequence[str], script: str) -> str:
+    """Run it, in the script's folder, and return what it says. Raises `Unable`.
+
+    In a call that waits for Python's lock, which an extension keeps, it is left to itself: killed it would crash the
+    process, interrupted leave it a lock that hangs at its end (gdb 13). So it has no pipe of ours, and does not get
+    the terminal's Ctrl-C.
+    """
+    said = f"{script}.out"
+    try:
+        with open(said, "w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                ["gdb", "-nx", "-nh", "-batch", *words],
+                env=_without_python(),
+                cwd=os.path.dirname(script),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            if "asked 0" in _read(said):
+                raise Unable(
+                    f"pid {pid} was asked, but an extension keeps Python's lock for more than {PATIENCE:g} s",
+                    "it attaches when that lets go: autoattach ps shows it then",
+                ) from None
+            process.kill()
+            process.wait()
+            raise Unable(f"gdb did not end within {PATIENCE:g} s") from None
+        return _read(said)
+    except OSError as error:
+        raise Unable(f"gdb cannot be started ({error.strerror or error})") from None
+    finally:
+        if os.path.exists(said):
+            os.unlink(said)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def by_debugpy(pid: int, script: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -14,15 +15,15 @@ from autoattach import _records
 from autoattach._channel import Address
 from autoattach._errors import AttachError
 from autoattach._link import Link
-from autoattach._outside import FAILED
+from autoattach._outside import ATTACH, FAILED
 from autoattach._process import alive
 from autoattach._records import Record
 from autoattach._session import Session
-from autoattach._settings import LENT
+from autoattach._settings import LENT, SIGNAL, Settings
 from autoattach.cli import _running
-from autoattach.cli._inject import Unable, by_debugpy, by_gdb, by_remote_exec
+from autoattach.cli._inject import Forbidden, Unable, by_debugpy, by_gdb, by_remote_exec
 from autoattach.cli._interpreter import ask as ask_interpreter
-from autoattach.cli._running import Running
+from autoattach.cli._running import Running, Unreadable
 
 try:
     import fcntl
@@ -126,7 +127,11 @@ def look(pid: int, verb: str) -> Target:
     """What there is to know of a process. `verb`: what is asked for. Raises `AttachError` where it cannot be asked."""
     running = None
     if os.path.isdir("/proc/self"):
-        running = _running.read(pid, verb)
+        try:
+            running = _running.read(pid, verb)
+        except Unreadable:
+            if not has_channel(pid):  # on which it can be asked all the same
+                raise
         state, tracer = _state(pid)
         if tracer:
             with Turn(pid):  # it may be the gdb of another one of us
@@ -178,10 +183,31 @@ def ask(target: Target, request: Sequence[str], lent: str = "") -> Tuple[str, Li
         with Turn(target.pid):
             reply = _on_channel(target.pid, lines)  # whoever had the turn before has made one
             if reply is None:
-                how, reply = _by_script(target, lines)
+                try:
+                    how, reply = _by_script(target, lines)
+                except (Forbidden, Unable) as error:
+                    raise AttachError(error.what, _by_signal(target, lines) or error.advice) from None
     if reply[:1] == [FAILED]:
         raise AttachError(*reply[1:3])
     return how, reply
+
+
+def _by_signal(target: Target, lines: List[str]) -> str:
+    """What has a process attach that waits for a signal, and so needs nobody's leave; or an empty string."""
+    words = Settings.from_environ(target.running.command.environ).words if target.running is not None else ()
+    for word in words if ATTACH in lines else ():
+        number = getattr(signal, f"SIG{word.partition(':')[2]}", 0) if word.startswith(SIGNAL) else 0
+        # One that has no handler for it was not armed, whatever its environment says, and would die of it.
+        if number and _catches(target.pid, number):
+            return f"kill -{word.partition(':')[2]} {target.pid}, for which it has START_DEBUGGER"
+    return ""
+
+
+def _catches(pid: int, number: int) -> bool:
+    try:
+        return bool(int(_running.status(pid)["SigCgt"], 16) >> (number - 1) & 1)
+    except (OSError, KeyError):
+        return False
 
 
 def _on_channel(pid: int, lines: List[str]) -> Optional[List[str]]:
@@ -201,7 +227,7 @@ def _on_channel(pid: int, lines: List[str]) -> Optional[List[str]]:
         try:
             sock.sendall(("\n".join(lines) + "\n\n").encode("utf-8", "surrogateescape"))
             answer = b""
-            while True:
+            while not answer.endswith(b"\n\n"):  # the end of file may not come: a fork of it has the socket, too
                 part = sock.recv(65536)
                 if not part:
                     break
@@ -324,18 +350,11 @@ def disabled(running: Running) -> str:
 
 def _state(pid: int) -> Tuple[str, int]:
     """The state's letter, and who traces it."""
-    state, tracer = "", 0
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name == "State":
-                    state = value.split()[0]
-                elif name == "TracerPid":
-                    tracer = int(value)
-    except (OSError, ValueError, IndexError):
-        pass
-    return state, tracer
+        status = _running.status(pid)
+        return status["State"][:1], int(status["TracerPid"])
+    except (OSError, KeyError):
+        return "", 0
 
 
 def _is_blocked(pid: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping, NamedTuple
+from typing import Dict, Mapping, NamedTuple
 
 from autoattach import _records
 from autoattach._errors import AttachError
@@ -11,6 +11,11 @@ from autoattach._session import Session
 from autoattach.cli._command import Command, is_python, resolve
 
 SERVICE = ".service"
+READY = "START_DEBUGGER=1 DEBUGGER_WAIT=0 before its command makes it one that needs no such right"
+
+
+class Unreadable(AttachError):
+    """A process of ours that the system does not let us look into."""
 
 
 class Running(NamedTuple):
@@ -43,7 +48,11 @@ def read(pid: int, verb: str = "doctor --pid") -> Running:
         exe, cwd = os.readlink(f"/proc/{pid}/exe"), os.readlink(f"/proc/{pid}/cwd")
         apart = os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
     except PermissionError:
-        raise AttachError(f"pid {pid} is not permitted to be looked into", "ask as root, or as its user") from None
+        # One of ours: root is no remedy, for another user's process it leaves alone.
+        raise Unreadable(
+            f"pid {pid} is not permitted to be looked into: it has other rights than you have, or forbids it itself",
+            "autoattach doctor COMMAND, with its command line" if verb.startswith("doctor") else READY,
+        ) from None
     except OSError:
         raise AttachError(f"there is no process with the id {pid}", "ps -e | grep python") from None
     if apart:
@@ -64,7 +73,8 @@ def records_of(environ: Mapping[str, str]) -> None:
 
 
 def _check_owner(pid: int, verb: str) -> None:
-    owner = os.stat(f"/proc/{pid}").st_uid
+    # Not that of /proc/PID, which is root's where a process forbids to be looked into
+    owner = int(status(pid)["Uid"].split()[1])
     if owner != os.geteuid():  # not for root either, who would start another user's Python
         user = _user(owner)
         what = f"pid {pid} is {user}'s, and not permitted to be looked into"
@@ -78,6 +88,12 @@ def _user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except (ImportError, KeyError):
         return f"#{number}"
+
+
+def status(pid: int) -> Dict[str, str]:
+    """What everybody may know of it. Raises `OSError`."""
+    pairs = (line.partition(":") for line in _bytes(pid, "status").decode("utf-8", "replace").splitlines())
+    return {name: value.strip() for name, _, value in pairs}
 
 
 def _bytes(pid: int, name: str) -> bytes:
@@ -136,7 +152,4 @@ def _service(pid: int) -> str:
 
 def _inner(pid: int) -> str:
     """Its id inside of its container."""
-    for line in _bytes(pid, "status").decode("utf-8", "replace").splitlines():
-        if line.startswith("NSpid:"):
-            return line.split()[-1]
-    return "PID"
+    return status(pid).get("NSpid", "PID").split()[-1]

@@ -23,7 +23,7 @@ from autoattach.cli._targets import at, chosen, complain, title
 NAME = "attach"
 HELP = "attach to processes that run already, and say where the IDE finds them"
 EPILOG = """\
-A process that was started with START_DEBUGGER is asked on a channel of its own. Any other Python of yours is made to
+A process that was started with START_DEBUGGER=1 is asked on a channel of its own. Any other Python of yours is made to
 run a few lines: by sys.remote_exec from Python 3.14 on, before by gdb (or lldb), where the system allows it. It is not
 held, needs no autoattach and no debugger of its own, and is an ordinary process until the IDE comes.
 The exit status is 0 where all of them are attached to, else 1.
