@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from typing import Any, Dict, List, Set
 
 from autoattach._notices import say
@@ -38,6 +38,8 @@ class Relay:
 
     def __init__(self) -> None:
         self.command = 0
+        self.turn = allocate_lock()
+        """Whoever has it starts the command, or does what a signal does while there is none."""
         self.ended = False
         self.mask: Set[Any] = set()
         """The signals that were blocked before: the command's."""
@@ -69,9 +71,11 @@ class Relay:
             else:
                 number = int(signal.sigwait(self._signals))
                 by_terminal = in_foreground()
-            if not self.command:
-                act_as_usual(number)
-            elif not self.ended and not (by_terminal and number in self._by_terminal):
+            with self.turn:
+                if not self.command:
+                    act_as_usual(number)
+                    continue
+            if not self.ended and not (by_terminal and number in self._by_terminal):
                 try:
                     os.kill(self.command, number)
                 except OSError:  # it has just ended
@@ -113,7 +117,8 @@ def supervise(hub: Hub, relay: Relay, program: str, words: List[str], environ: D
     start_thread(keep, hub)
     if not hasattr(os, "posix_spawn"):
         return wait_for(subprocess.Popen(words, env=environ))
-    relay.command = spawn(program, words, environ, relay.mask)
+    with relay.turn:
+        relay.command = spawn(program, words, environ, relay.mask)
     try:
         return reap(relay.command)
     finally:
