@@ -79,7 +79,14 @@ def launchers(session: nox.Session) -> None:
     """The launchers, with the real programs. `-- --launchers-table ../docs/launchers.rst` writes what is seen."""
     session.install(".[test,launchers,recipes]")
     files = ["test_launchers.py", "test_slot.py", "test_on_request.py", "test_examples.py", "test_recipes.py"]
-    files.append("test_later.py::test_gevent")
+    files.append("test_attach_pid.py::test_a_program_that_gevent_has_changed")
+    for name in (
+        "gevent",
+        "gevent_at_a_moment",
+        "an_exception_that_does_not_end_it",
+        "a_prefork_servers_worker_is_armed",
+    ):
+        files.append(f"test_later.py::test_{name}")
     pytest(session, "-m", "not slow", *files, *session.posargs)
 
 

@@ -168,6 +168,17 @@ def test_attached_once_it_shows_what_comes_and_goes(
     assert not one.others, one.dump()
 
 
+def test_a_word_under_a_hub(hub: Callable[..., Program], run: Run, ide: Attach, tmp_path: Path) -> None:
+    """A process that attaches when it matters comes into the session that the hub holds, and is shown at once."""
+    hub()
+    client = ide({})
+    path = write(tmp_path, "fails.py", "def fail(n):\n    raise KeyError(n)  # raised\n\n\nfail(7)\n")
+    for number in (1, 2):
+        program = run("fails.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
+        assert program.wait() == 1, program.dump()
+        assert client.wait_stops(number)[-1] == (program.pid, "fails.py", line_of(path, "# raised"))
+
+
 def test_a_child_of_a_job_is_in_it_too(
     hub: Callable[..., Program],
     run: Run,

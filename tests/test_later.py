@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from launchers.ides import IDES, Ide, Stop
-from support import DEBUGGERS, LIMIT, Program, line_of, listeners, needs, wait_until, write
+from support import DEBUGGERS, LIMIT, Program, free_port, line_of, listeners, needs, wait_until, write
 
 from autoattach.cli._dap import Client
 from autoattach.cli._pycharm import Server
@@ -97,7 +97,7 @@ def test_until_then(run: Run, tmp_path: Path, port: int, word: str) -> None:
         print(threading.excepthook.__module__, signal.getsignal(signal.SIGINT))
         print([type(one).__name__ for one in sys.meta_path if "autoattach" in type(one).__module__] == %r)
     """
-    write(tmp_path, "app.py", text % (["Finder"] if "request" in word else []))
+    write(tmp_path, "app.py", text % ([] if word == "breakpoint" else ["Finder"]))
     expected = bare(tmp_path, "app.py")
     program = run("app.py", START_DEBUGGER=word)
     assert program.wait() == 0, program.dump()
@@ -141,7 +141,7 @@ def test_the_ide_is_told_of_an_exception(run: Run, ide: Play, tmp_path: Path) ->
 
 
 @EACH
-@pytest.mark.parametrize("kind", ["thread", "asyncio"])
+@pytest.mark.parametrize("kind", ["thread", "asyncio", "uvloop"])
 def test_an_exception_that_does_not_end_it(run: Run, ide: Play, tmp_path: Path, kind: str, debugger: str) -> None:
     """So it is in another thread, and for what asyncio reports of a task that nobody waits for. The program's own hooks
     are called, at once, whenever they were set; it runs on."""
@@ -173,6 +173,11 @@ def test_an_exception_that_does_not_end_it(run: Run, ide: Play, tmp_path: Path, 
             asyncio.run(main())
         """,
     }
+    if kind == "uvloop":
+        pytest.importorskip("uvloop")
+        texts[kind] = (
+            texts["asyncio"].replace("asyncio.run(", "uvloop.run(").replace("import asyncio", "import uvloop, asyncio")
+        )
     path = write(tmp_path, "app.py", texts[kind])
     program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
     program.wait_for("uncaught KeyError")
@@ -349,9 +354,40 @@ def test_a_fork_of_a_held_process(run: Run, tmp_path: Path) -> None:
     program.wait_for("uncaught KeyError")
 
 
+@needs("debugpy")
+@pytest.mark.parametrize("where", ["a cycle", "__main__"])
+def test_an_exception_that_the_interpreters_end_finds(run: Run, tmp_path: Path, where: str) -> None:
+    """A failed task that is only collected as the interpreter ends holds nothing: no debugger could come any more."""
+    text = """
+        import asyncio, sys
+        async def fail():
+            raise KeyError(6)
+        class Owner:
+            pass
+        async def main():
+            global task
+            owner = Owner()
+            owner.itself = owner
+            owner.task = asyncio.ensure_future(fail())
+            if sys.argv[1] == "__main__":
+                task = owner.task
+            await asyncio.sleep(0.01)
+        import gc
+        gc.disable()
+        asyncio.run(main())
+    """
+    write(tmp_path, "app.py", text)
+    expected = bare(tmp_path, "app.py", where)
+    program = run("app.py", where, START_DEBUGGER="exception", DEBUGGER_WAIT=1)
+    assert program.wait() == expected[0], program.dump()
+    assert (program.stdout, program.ours) == ("", [])
+    assert program.others.count("KeyError: 6") == expected[2].count("KeyError: 6")
+    assert "Exception ignored" not in program.others.replace(expected[2], "")
+
+
 @signals
 @needs("debugpy")
-@pytest.mark.parametrize("where", ["thread", "asyncio", "handler"])
+@pytest.mark.parametrize("where", ["thread", "asyncio", "loop", "handler"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where: str, number: int) -> None:
     """Also where another thread is held, below asyncio, and where the program has handlers of its own, which are
@@ -373,6 +409,12 @@ def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where
                 await ended.wait()
             asyncio.run(main())
         """,
+        "loop": """
+            import asyncio
+            loop = asyncio.new_event_loop()
+            loop.call_soon(lambda: [][0])
+            loop.run_forever()
+        """,
         "handler": """
             import signal
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -380,7 +422,7 @@ def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where
             [][0]
         """,
     }
-    status = {"thread": -number, "asyncio": 0, "handler": 1}[where]
+    status = {"thread": -number, "asyncio": 0, "loop": -number, "handler": 1}[where]
     write(tmp_path, "app.py", texts[where])
     program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
     program.wait_for("waiting up to")
@@ -495,8 +537,7 @@ def test_a_signal_amid_an_import_of_ours(run: Run, ide: Play, tmp_path: Path, mo
 GOES_ON = {
     "a C extension that keeps the GIL": """
     import ctypes
-    for _ in range(3):
-        ctypes.PyDLL(None).usleep(700_000)
+    ctypes.PyDLL(None).sleep(3)
     print(until_attached(), work(1), flush=True)
 """,
     "an event loop": """
@@ -513,6 +554,14 @@ GOES_ON = {
     thread.start()
     thread.join()
 """,
+    "forks": """
+    while not autoattach.is_client_connected():
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+    print(True, work(1), flush=True)
+""",
     "job control": """
     print(until_attached(), work(1), flush=True)
 """,
@@ -520,22 +569,24 @@ GOES_ON = {
 
 
 @signals
-@needs("debugpy")
+@EACH
 @pytest.mark.parametrize("word", ["1", "signal"])
 @pytest.mark.parametrize("way", GOES_ON)
-def test_whatever_goes_on(run: Run, ide: Play, tmp_path: Path, port: int, way: str, word: str) -> None:
+def test_whatever_goes_on(run: Run, ide: Play, tmp_path: Path, port: int, way: str, word: str, debugger: str) -> None:
     """Whatever a program does when the IDE comes, or the signal: it attaches, breakpoints are hit, and nothing of the
     program is lost."""
+    if (debugger, way) == ("ptvsd", "a thread") and sys.version_info < (3, 12):
+        pytest.skip("ptvsd has no way into a thread that runs already: see the README")
     path = write(tmp_path, "app.py", UNTIL + '    print("began", flush=True)' + GOES_ON[way])
-    program = run("app.py", START_DEBUGGER=word, DEBUGGER_WAIT=0)
+    program = run("app.py", START_DEBUGGER=word, DEBUGGER_WAIT=0, DEBUGGER_IDE=debugger)
     program.wait_for("began", "stdout")
     if way == "job control":
         program.send(signal.SIGSTOP)
     if word == "signal":
         program.send(signal.SIGUSR1)
-    else:
+    elif debugger != "pydevd-pycharm":
         wait_until(lambda: listeners(port), "door")
-    running = ide("debugpy", path)
+    running = ide(debugger, path)
     if way == "job control":
         program.send(signal.SIGCONT)
     stop = stop_of(running, program)
@@ -695,6 +746,57 @@ def test_a_fork_is_armed(run: Run, ide: Play, tmp_path: Path, port: int) -> None
     assert (program.stdout, program.stderr) == ("parent False None\n", "")
 
 
+@EACH
+def test_a_child_is_armed(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """A child has its moment by itself, whatever stands between."""
+    write(tmp_path, "job.py", FAILS)
+    text = """
+        import subprocess, sys
+        print(subprocess.run([sys.executable, "-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))",
+                              sys.executable, "job.py"]).returncode, flush=True)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", START_DEBUGGER="exception", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    program.wait_for("uncaught ValueError at job.py")
+    stop = stop_of(ide(debugger), program)
+    assert stop.place == f"job.py:{line_of(tmp_path / 'job.py', '# raised')}"
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "began\n1\n"
+
+
+@forks
+@EACH
+def test_a_prefork_servers_worker_is_armed(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """The master has armed, and its worker, a fork, has the moment."""
+    pytest.importorskip("gunicorn")
+    text = """
+        def application(environ, start_response):
+            secret = 42
+            breakpoint()
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [str(secret).encode()]
+    """
+    write(tmp_path, "app.py", text)
+    http = free_port()
+    command = ["-m", "gunicorn", "app", "-b", f"127.0.0.1:{http}", "--workers", 2, "--timeout", 0]
+    program = run(*command, START_DEBUGGER="breakpoint", DEBUGGER_IDE=debugger, DEBUGGER_WAIT=LIMIT)
+    wait_until(lambda: listeners(http), "server", program=program)
+    with socket.create_connection(("127.0.0.1", http), LIMIT) as browser:
+        browser.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        stop = stop_of(ide(debugger), program)
+        assert stop.locals["secret"] == "42"
+        assert stop.pid != program.pid
+        stop.go_on()
+        answer = b""
+        while not answer.endswith(b"42"):
+            part = browser.recv(4096)
+            assert part, program.dump()
+            answer += part
+    program.send(signal.SIGTERM)
+    assert program.wait() == 0, program.dump()
+
+
 @signals
 @forks
 @needs("debugpy")
@@ -758,6 +860,34 @@ def test_pycharm_comes_later(run: Run, ide: Play, tmp_path: Path, port: int) -> 
 
 
 @needs("pydevd-pycharm")
+def test_pycharm_comes_after_the_hold(run: Run, ide: Play, tmp_path: Path, port: int) -> None:
+    """So it does when the hold has run out."""
+    path = write(tmp_path, "app.py", UNTIL + "    print(until_attached(), work(1), flush=True)\n")
+    program = run("app.py", DEBUGGER_IDE="pycharm", DEBUGGER_WAIT=0.3)
+    program.wait_for("gave up after 0.3 s")
+    stop_of(ide("pydevd-pycharm", path), program).go_on()
+    assert program.wait() == 0, program.dump()
+    assert program.stdout == "True 2\n"
+
+
+@needs("pydevd-pycharm")
+def test_pycharm_is_called_ever_more_slowly(run: Run, tmp_path: Path, port: int) -> None:
+    """Each pause is twice the one before: who answers the first calls with nothing but the end meets few of them."""
+    write(tmp_path, "app.py", UNTIL + "    until_attached()\n")
+    program = run("app.py", DEBUGGER_IDE="pycharm", DEBUGGER_WAIT=0)
+    program.wait_for("trying again in the background")
+    calls = []
+    with socket.create_server(("127.0.0.1", port)) as server:
+        for _ in range(4):
+            server.settimeout(LIMIT)
+            server.accept()[0].close()
+            calls.append(time.monotonic())
+    pauses = [after - before for before, after in zip(calls, calls[1:])]
+    assert 1.5 * pauses[0] < pauses[1], pauses
+    assert 1.5 * pauses[1] < pauses[2], pauses
+
+
+@needs("pydevd-pycharm")
 def test_pycharm_never_meets_a_dead_session(run: Run, tmp_path: Path, port: int) -> None:
     """A PyCharm that serves somebody else has one connection in its queue, which is answered when its turn comes."""
     path = write(tmp_path, "app.py", UNTIL + "    print(until_attached(), work(1), flush=True)\n")
@@ -776,6 +906,34 @@ def test_pycharm_never_meets_a_dead_session(run: Run, tmp_path: Path, port: int)
         assert program.wait() == 0, program.dump()
         with pytest.raises(TimeoutError):
             server.accept(0.5)
+
+
+@needs("pydevd-pycharm")
+def test_a_program_that_closes_what_is_not_its_own(run: Run, tmp_path: Path, port: int) -> None:
+    """While a call stands in PyCharm's queue, the program may close all numbers, and use them for files of its own."""
+    text = """
+        import os, time
+        print("up", flush=True)
+        while not os.path.exists("close"):
+            time.sleep(0.01)
+        os.closerange(3, 60)
+        files = [open(f"own{n}", "w") for n in range(20)]
+        time.sleep(1)
+        for file in files:
+            file.write("kept")
+            file.close()
+        print("end", flush=True)
+    """
+    write(tmp_path, "app.py", text)
+    program = run("app.py", DEBUGGER_IDE="pycharm", DEBUGGER_WAIT=0)
+    program.wait_for("trying again in the background")
+    with Server(port=port) as server, socket.create_connection(("127.0.0.1", port)):
+        server.accept(LIMIT)
+        wait_until(lambda: connections(port) == 4, "connection in the queue", program=program)
+        write(tmp_path, "close", "")
+        assert program.wait() == 0, program.dump()
+    assert (program.stdout, program.others) == ("up\nend\n", "")
+    assert {path.read_text() for path in tmp_path.glob("own*")} == {"kept"}
 
 
 def connections(port: int) -> int:
