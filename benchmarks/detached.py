@@ -1,4 +1,5 @@
-"""A program that was attached to and detached, beside itself before: in the main thread, in another, and once more."""
+"""A program that was attached to and detached, by calls or from outside, beside itself before: in the main thread, in
+another, and once more."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from benchmarks.report import Report
 # Each turn the loops of before and after stand side by side but for the session between them; of each the best of many,
 # for a machine that does something else makes a loop slower, never faster.
 APP = """\
-import statistics, sys, threading, time
+import os, statistics, subprocess, sys, threading, time
 import autoattach
 
 def helper(n):
@@ -47,12 +48,25 @@ class Other(threading.Thread):
         self.answered.clear()
         return self.answer
 
+def command(name, *options):
+    words = [sys.executable, "-m", "autoattach", name, *options, str(os.getpid())]
+    subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+
+def attach(port, how):
+    if how == "calls":
+        return autoattach.attach(port=port, wait=60)
+    command("attach", "--port", str(port))
+    autoattach.wait_for_client(60)
+
+def detach(how):
+    autoattach.detach() if how == "calls" else command("detach")
+
 other = Other()
 for turn in range(int(sys.argv[2])):
     before, before_in_other = loop(), other.loop()
-    autoattach.attach(port=int(sys.argv[1]), wait=60)
+    attach(int(sys.argv[1]), sys.argv[3])
     during = loop() if not turn else 0
-    autoattach.detach()
+    detach(sys.argv[3])
     time.sleep(1)  # the debugger's helper ends meanwhile
     print(during / before, loop() / before, other.loop() / before_in_other, flush=True)
 """
@@ -62,26 +76,28 @@ def measure(report: Report, environments: Environments, folder: Path) -> None:
     """Each debugger in turn."""
     app = folder / "app.py"
     app.write_text(APP)
-    report.heading("Attached by attach(), detached by detach(): a call-heavy loop, to the same before")
-    for debugger in ("debugpy", "ptvsd", "pydevd-pycharm"):
-        try:
-            python = environments.python(debugger, OURS)
-            turns = report.rounds(10)
-            ratios = _ratios(python, app, debugger, turns, folder)
-        except (Missing, RuntimeError) as error:  # ptvsd cannot work on 3.13 and later
-            report.leave_out(f"detached: {debugger}", str(error).strip().splitlines()[-1])
-            continue
-        report.row(f"{debugger}: while attached", [ratios[0][0]], "x")
-        for number, where in ((1, "main thread"), (2, "another thread")):
-            values = [ratio[number] for ratio in ratios]
-            report.row(f"{debugger}: {where}", values, "x")
-            report.bar(f"detached: {debugger}, {where}", statistics.median(values), 1.05)
+    for how in ("calls", "commands"):
+        report.heading(f"Attached and detached by {how}: a call-heavy loop, to the same before")
+        for debugger in ("debugpy", "ptvsd", "pydevd-pycharm"):
+            try:
+                python = environments.python(debugger, OURS)
+                ratios = _ratios(python, app, debugger, how, report.rounds(10), folder)
+            except (Missing, RuntimeError) as error:  # ptvsd cannot work on 3.13 and later
+                report.leave_out(f"detached: {debugger}, by {how}", str(error).strip().splitlines()[-1])
+                continue
+            report.row(f"{debugger}: while attached", [ratios[0][0]], "x")
+            for number, where in ((1, "main thread"), (2, "another thread")):
+                values = [ratio[number] for ratio in ratios]
+                report.row(f"{debugger}: {where}", values, "x")
+                report.bar(f"detached: {debugger}, by {how}, {where}", statistics.median(values), 1.05)
 
 
-def _ratios(python: str, app: Path, debugger: str, turns: int, folder: Path) -> list[list[float]]:
+def _ratios(python: str, app: Path, debugger: str, how: str, turns: int, folder: Path) -> list[list[float]]:
     variables = {"DEBUGGER_IDE": debugger}
     if debugger == "pydevd-pycharm":
-        with Server(HOST) as server, Program(python, app, server.port, turns, folder=folder, **variables) as program:
+        with Server(HOST) as server, Program(
+            python, app, server.port, turns, how, folder=folder, **variables
+        ) as program:
             for _ in range(turns):
                 session = server.accept(LIMIT)
                 session.start({})
@@ -90,7 +106,7 @@ def _ratios(python: str, app: Path, debugger: str, turns: int, folder: Path) -> 
             program.wait()
             return _numbers(program)
     port = free_port()
-    with Program(python, app, port, turns, folder=folder, **variables) as program:
+    with Program(python, app, port, turns, how, folder=folder, **variables) as program:
         end = time.monotonic() + turns * LIMIT
         while program.process.poll() is None:
             program.check(end)
