@@ -261,6 +261,8 @@ class Session:
         """What stoptrace() leaves, or cannot do from this thread."""
         pydevd = self.pydevd
         pydevd.connected = False
+        # Its command thread, in its last turn, would put the streams in place that are about to be taken back.
+        pydevd.buffer_stdout_to_server = pydevd.buffer_stderr_to_server = False
         atexit.unregister(pydevd.stoptrace)
         atexit.unregister(self._ending)
         atexit.unregister(self._farewell)
