@@ -23,6 +23,8 @@ MARK = "autoattach.on_request"
 # Seconds without a request that asks, after which one waits again for an IDE that was not there: a page asks for many
 # things at once, and each of those requests may ask for a debugger
 PAUSE = 3.0
+# Seconds that a request which has been answered may take to end
+SOON = 1.0
 
 
 class Middleware:
@@ -104,6 +106,7 @@ class Requests:
 
     def __init__(self) -> None:
         self._asking: set[object] = set()
+        self._answered: set[object] = set()  # of these
         self._turn = _thread.allocate_lock()  # to attach or detach
         self._loader: Loader | None = None
         self._pause = 0.0  # until when nobody waits for an IDE
@@ -117,6 +120,11 @@ class Requests:
     def leave(self, request: object) -> None:
         """It has ended."""
         self._asking.discard(request)
+        self._answered.discard(request)
+
+    def answered(self, request: object) -> None:
+        """Who made it has the answer, and may make the next one, while the application has yet to return."""
+        self._answered.add(request)
 
     def is_attached(self) -> bool:
         """Whether there is a session for the sake of requests."""
@@ -178,6 +186,15 @@ class Requests:
             from autoattach import debuggers
 
             debuggers.load(loader.debugger).take_thread()
+
+    def detach_soon(self) -> None:
+        """Detach, in a thread, once those that have been answered have ended, which is a matter of moments where an
+        application only tidies up. What it does after the answer in earnest (Starlette's background tasks) is debugged
+        to its end."""
+        until = time.monotonic() + SOON
+        while self._asking and self._asking == self._answered and time.monotonic() < until:
+            time.sleep(0.005)
+        self.detach()
 
     def detach(self) -> None:
         """Detach for a request that does not ask, unless one that does still runs. It never waits for another one."""

@@ -33,21 +33,21 @@ class OnRequest(Middleware):
         wish = headers.get(b"x-start-debugger", b"").decode("latin-1")
         if not self._asks(query, wish, headers.get(b"x-debugger-token", b"")):
             if requests.is_attached():
-                await _apart(requests.detach)
+                await _apart(requests.detach_soon)
             return await self.app(scope, receive, send)
         scope[MARK] = True
         request = requests.enter()
 
-        async def send_and_leave(message: MutableMapping[str, Any]) -> None:
-            if _is_last(message):  # whoever has the answer may ask again at once, before the application returns
-                requests.leave(request)
+        async def send_and_note(message: MutableMapping[str, Any]) -> None:
+            if _is_last(message):
+                requests.answered(request)
             await send(message)
 
         try:
             if not requests.is_ready():
                 await _apart(lambda: requests.attach(self._arguments))
             requests.take_thread()
-            await self.app(scope, receive, send_and_leave)
+            await self.app(scope, receive, send_and_note)
         finally:
             requests.leave(request)
 

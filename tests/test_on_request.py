@@ -539,6 +539,37 @@ def plain(launcher: Launcher) -> Launcher:
     return replace(launcher, files=files)
 
 
+@needs("debugpy")
+def test_what_a_request_does_after_its_answer(serve: Serve, port: int) -> None:
+    """A background task of one that asks is debugged to its end; the next request that does not ask ends the session."""
+    text = """
+        import os, time
+        from starlette.applications import Starlette
+        from starlette.background import BackgroundTask
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+        from work import answer, work
+
+        def later():
+            while not os.path.exists("end"):
+                time.sleep(0.01)
+            work()
+
+        async def index(request):
+            task = BackgroundTask(later) if "background" in request.url.query else None
+            return PlainTextResponse(answer(request.url.query), background=task)
+
+        app = Starlette(routes=[Route("/", index)])
+    """
+    site = serve(server("background", text, UVICORN, ["starlette", "uvicorn"]))
+    site.press_f5("debugpy", port)
+    assert site.stops(site.ask(f"{ASK}&background"))["attached"]
+    assert site.stops(site.ask())["attached"]
+    (site.folder / "end").touch()
+    site.ide.stops.get(timeout=LIMIT).go_on()
+    assert not site.get()["attached"]
+
+
 @debuggers("debugpy", "pydevd-pycharm", "ptvsd")
 @pytest.mark.parametrize("name", ["flask", "django", "starlette", "fastapi", "django-asgi"])
 def test_without_an_edit(serve: Serve, name: str, debugger: str, port: int) -> None:
