@@ -19,6 +19,8 @@ from autoattach.cli._running import READY
 
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 ROOM = 65536  # bytes for a script, in the other process
+CALL = "((int (*)(long, long)) Py_AddPendingCall)"
+ASKED = "asked 0"  # what gdb says where Python has taken the call
 PATIENCE = 60.0  # seconds for gdb, which reads all symbols of a large program
 REMOTE = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
 # For debugpy's injector, which takes no quotes; as its own command line has it (debugpy/server/cli.py, attach_to_pid)
@@ -69,7 +71,7 @@ def by_gdb(pid: int, script: str, blocked: bool) -> None:
         # mmap(nowhere, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, no file)
         f"set $room = ((long (*)(long, long, int, int, int, long)) mmap)(0, {ROOM}, 3, 0x22, -1, 0)",
         f"restore {os.path.basename(script)} binary $room",  # in the folder that gdb runs in: it knows no quotes
-        'printf "asked %d\\n", ((int (*)(long, long)) Py_AddPendingCall)((long) &PyRun_SimpleString, $room)',
+        f'printf "asked %d\\n", {CALL}((long) &PyRun_SimpleString, $room)',
     ]
     if blocked:
         commands += [
@@ -81,13 +83,14 @@ def by_gdb(pid: int, script: str, blocked: bool) -> None:
     words = [word for command in before for word in ("-iex", command)]
     words += ["-p", str(pid), *(word for command in commands for word in ("-ex", command))]
     said = _gdb(pid, words, script)
-    if "asked 0" in said:
+    if ASKED in said:
         return
     if "not permitted" in said:
         raise forbidden(pid)
     if "No symbol" in said:
         raise Unable(f"gdb finds no Python in pid {pid}: its symbols are stripped", READY)
-    last = [line.strip() for line in said.splitlines() if line.strip()][-1:]
+    lines = [line.strip() for line in said.splitlines()]
+    last = [line for line in lines if line and not line.startswith("[")][-1:]  # `[Inferior 1 (process N) detached]`
     raise Unable(f"gdb: {''.join(last) or 'it said nothing'}", READY)
 
 
@@ -112,15 +115,19 @@ def _gdb(pid: int, words: Sequence[str], script: str) -> str:
             )
         try:
             process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            if "asked 0" in _read(said):
-                raise Unable(
-                    f"pid {pid} was asked, but an extension keeps Python's lock for more than {PATIENCE:g} s",
-                    "it attaches when that lets go: autoattach ps shows it then",
-                ) from None
-            process.kill()
-            process.wait()
-            raise Unable(f"gdb did not end within {PATIENCE:g} s") from None
+        except BaseException as error:
+            waits = ASKED in _read(said)
+            if not waits:
+                process.kill()
+                process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):  # Ctrl-C
+                raise
+            if not waits:
+                raise Unable(f"gdb did not end within {PATIENCE:g} s") from None
+            raise AttachError(
+                f"pid {pid} was asked, but an extension keeps Python's lock for more than {PATIENCE:g} s",
+                "it attaches when that lets go: autoattach ps shows it then",
+            ) from None
         return _read(said)
     except OSError as error:
         raise Unable(f"gdb cannot be started ({error.strerror or error})") from None
@@ -192,10 +199,8 @@ def _without_python() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "START_DEBUGGER"))}
 
 
-def _run(
-    command: Sequence[str], environ: Optional[dict[str, str]], cwd: Optional[str] = None
-) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], environ: Optional[dict[str, str]]) -> subprocess.CompletedProcess[str]:
     try:
-        return output_of(command, environ, cwd, PATIENCE)
+        return output_of(command, environ, patience=PATIENCE)
     except AttachError as error:
         raise Unable(error.what, error.advice) from None

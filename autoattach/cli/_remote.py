@@ -21,7 +21,7 @@ from autoattach._records import Record
 from autoattach._session import Session
 from autoattach._settings import LENT, SIGNAL, Settings
 from autoattach.cli import _running
-from autoattach.cli._inject import Forbidden, Unable, by_debugpy, by_gdb, by_remote_exec
+from autoattach.cli._inject import CALL, Forbidden, Unable, by_debugpy, by_gdb, by_remote_exec
 from autoattach.cli._interpreter import ask as ask_interpreter
 from autoattach.cli._running import Running, Unreadable
 
@@ -141,12 +141,22 @@ def look(pid: int, verb: str) -> Target:
         if state in ("Z", "X"):
             raise AttachError(f"pid {pid} has ended", "ps -e | grep python")
         if tracer:
-            raise AttachError(f"pid {pid} is traced by pid {tracer}, a gdb or strace", f"end pid {tracer} first")
+            raise AttachError(f"pid {pid} is traced by pid {tracer}, a gdb or strace", _about(tracer))
     elif not alive(pid):
         raise AttachError(f"there is no process with the id {pid}", "ps -e | grep python")
     record = next((record for record in _records.read() if record.pid == pid), None)
     command = running.command.line if running is not None else (record.command,) if record is not None else ()
     return Target(pid, command, running, record)
+
+
+def _about(tracer: int) -> str:
+    """What is to be done about it."""
+    try:
+        with open(f"/proc/{tracer}/cmdline", "rb") as file:
+            is_ours = CALL.encode() in file.read()
+    except OSError:
+        is_ours = False
+    return f"pid {tracer} is ours, and waits for Python's lock: leave it" if is_ours else f"end pid {tracer} first"
 
 
 def open_session(target: Target) -> Optional[Session]:
