@@ -79,16 +79,24 @@ class Armed:
 
         A failure is said. Raises KeyboardInterrupt, at Ctrl-C, and nothing else.
         """
-        from autoattach._errors import AttachError
-        from autoattach._notices import say
-
         try:
             return self._attach(wait, for_what, redials)
-        except AttachError as error:
-            say(f"{error}; {error.outcome}")
         except Exception as error:
-            say(f"{type(error).__name__}: {error}; running on without a debugger")
+            self.say_failure(error)
         return False
+
+    @staticmethod
+    def say_failure(error: Exception) -> None:
+        """Say it, where that can still be done: a program may have no files left to open, or another root."""
+        try:
+            from autoattach._errors import AttachError
+            from autoattach._notices import say
+        except Exception:
+            return
+        if isinstance(error, AttachError):
+            say(f"{error}; {error.outcome}")
+        else:
+            say(f"{type(error).__name__}: {error}; running on without a debugger")
 
     def _attach(self, wait: "float | None", for_what: str, redials: bool) -> bool:
         from autoattach._threads import import_threading, refuse_gevent

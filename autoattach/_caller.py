@@ -165,6 +165,8 @@ class Caller:
         self.loader.load_behind(load, arrived)
 
     def _find(self, lost: Place | None) -> Place | None:
+        if lost is not None:  # else its connection, whose number may be a file of the program's by now, would close it
+            lost.close()
         return Redial(*self._address, self.loader.process, self._leaves)
 
     def _leaves(self) -> bool:

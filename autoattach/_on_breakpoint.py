@@ -35,9 +35,7 @@ def arm(armed: "Armed") -> None:
             try:
                 debuggers.load(loader.debugger).stop(frame)
             except Exception as error:  # it has just been taken out, from another thread or from outside
-                from autoattach._notices import say
-
-                say(f"{type(error).__name__}: {error}; running on without a debugger")
+                armed.say_failure(error)
         return None
 
     sys.breakpointhook = breakpointhook

@@ -36,16 +36,14 @@ class Handler:
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:
         if self._armed.is_on():
-            # As `_threads.start_thread`: what is imported here may be what the signal interrupts the import of.
+            # `_threads.start_thread()`, written out: the signal may have interrupted the import of that very module.
             began = allocate_lock()
             began.acquire()
             try:
                 start_new_thread(self._attach, (began.release,))
                 began.acquire()
             except RuntimeError as error:  # no threads left
-                from autoattach._notices import say
-
-                say(f"{error}; running on without a debugger")
+                self._armed.say_failure(error)
         if callable(self._programs):
             self._programs(number, frame)
 

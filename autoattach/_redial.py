@@ -42,7 +42,7 @@ class Redial(Awaited):
         self._identity: tuple[int, int] | None = None
 
     def wait(self, until: float, greeting: Greeting) -> list[_socket.socket]:
-        """Call again and again until somebody greets us: that connection. None when the bell was rung."""
+        """Call again and again until somebody greets us: that connection. None of it when the bell was rung."""
         while True:
             if self._sock is None:
                 while time.monotonic() < self._next:

@@ -54,27 +54,33 @@ class EndingSignals:
                 _signal.signal(number, action)
 
 
+class Handled(KeyboardInterrupt):
+    """The program knows of it: a handler of its own has been called."""
+
+
 class HandledSignals:
-    """Within it Ctrl-C and SIGTERM are a KeyboardInterrupt, too, where the program has handlers of its own for them.
+    """Within it Ctrl-C and SIGTERM are `Handled`, too, where the program has handlers of its own for them.
 
     These are called first: they may but set a flag, or, as asyncio's, leave it to the event loop, which we hold up.
     """
 
     def __enter__(self) -> None:
         self._before: dict[int, Any] = {}
-        for number in (_signal.SIGINT, _signal.SIGTERM):
-            handler = _signal.getsignal(number)
-            if callable(handler) and handler is not _signal.default_int_handler:
-                self._before[number] = handler  # first: it may come at once
-                try:
+        try:
+            for number in (_signal.SIGINT, _signal.SIGTERM):
+                handler = _signal.getsignal(number)
+                if callable(handler) and handler is not _signal.default_int_handler:
+                    self._before[number] = handler  # first: it may come at once
                     _signal.signal(number, self._handle)
-                except ValueError:  # not the main thread
-                    self._before.clear()
-                    return
+        except ValueError:  # not the main thread
+            self._before.clear()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:
         self._before[number](number, frame)
-        raise KeyboardInterrupt
+        raise Handled
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():

@@ -89,7 +89,7 @@ class Uncaught:
     def watch_loop(self, owner: "Any") -> None:
         """The class of an event loop: asyncio's, and uvloop's, which is none of its subclasses.
 
-        Ctrl-C that ends the hold is to end the program, too; but it would be lost in a finalizer, as a task's is.
+        Ctrl-C that ends the hold is to end the program, too; raised at once it would be lost in a task's finalizer.
         """
         call = getattr(owner, "call_exception_handler", None)
         if call is None:  # another module of that name
@@ -99,7 +99,7 @@ class Uncaught:
             try:
                 call(loop, context)
             finally:
-                if self._report(context.get("exception")) and not loop.is_closed():
+                if self._report(context.get("exception")) and sys.modules["asyncio"]._get_running_loop() is loop:
                     loop.call_soon(interrupt)
 
         def interrupt() -> None:
@@ -132,7 +132,8 @@ class Uncaught:
         process.BaseProcess._bootstrap = _bootstrap
 
     def _report(self, error: "BaseException | None") -> bool:
-        """Hold the process for it, if it is one for that. Whether Ctrl-C has ended it, and nobody else knows."""
+        """Hold the process for it, if it is one for that. Whether a Ctrl-C has ended the hold that the program does not
+        know of: a program that ends does so as it would have, another is to be told."""
         if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)) or not self._armed.is_on():
             return False
         if error.__traceback__ is None:  # reported, and never raised: there is no place to show
@@ -144,14 +145,10 @@ class Uncaught:
             is_first = self._held != os.getpid()
             if (is_first or self._busy) and not self._armed.is_client_connected():
                 self._hold(error)
-        except KeyboardInterrupt:  # a program that ends does so as it would have
-            signals: Any = __import__("_signal")  # `signal` would import `enum`
-            # A handler of the program's own has been called.
-            return bool(signals.getsignal(signals.SIGINT) is signals.default_int_handler)
+        except KeyboardInterrupt as interrupt:
+            return type(interrupt) is KeyboardInterrupt
         except Exception as failure:  # out of the debugger: none of the program's
-            from autoattach._notices import say
-
-            say(f"{type(failure).__name__}: {failure}; running on without a debugger")
+            self._armed.say_failure(failure)
         return False
 
     def _hold(self, error: BaseException) -> None:

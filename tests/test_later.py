@@ -387,7 +387,7 @@ def test_an_exception_that_the_interpreters_end_finds(run: Run, tmp_path: Path, 
 
 @signals
 @needs("debugpy")
-@pytest.mark.parametrize("where", ["thread", "asyncio", "loop", "handler"])
+@pytest.mark.parametrize("where", ["thread", "asyncio", "loop", "one", "handler"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where: str, number: int) -> None:
     """Also where another thread is held, below asyncio, and where the program has handlers of its own, which are
@@ -415,6 +415,13 @@ def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where
             loop.call_soon(lambda: [][0])
             loop.run_forever()
         """,
+        "one": f"""
+            import asyncio, signal
+            loop = asyncio.new_event_loop()
+            loop.add_signal_handler({int(number)}, loop.stop)
+            loop.call_soon(lambda: [][0])
+            loop.run_forever()
+        """,
         "handler": """
             import signal
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -422,7 +429,7 @@ def test_a_signal_ends_the_hold_for_an_exception(run: Run, tmp_path: Path, where
             [][0]
         """,
     }
-    status = {"thread": -number, "asyncio": 0, "loop": -number, "handler": 1}[where]
+    status = {"thread": -number, "asyncio": 0, "loop": -number, "one": 0, "handler": 1}[where]
     write(tmp_path, "app.py", texts[where])
     program = run("app.py", START_DEBUGGER="exception", DEBUGGER_WAIT=LIMIT)
     program.wait_for("waiting up to")
@@ -883,8 +890,8 @@ def test_pycharm_is_called_ever_more_slowly(run: Run, tmp_path: Path, port: int)
             server.accept()[0].close()
             calls.append(time.monotonic())
     pauses = [after - before for before, after in zip(calls, calls[1:])]
-    assert 1.5 * pauses[0] < pauses[1], pauses
-    assert 1.5 * pauses[1] < pauses[2], pauses
+    assert 1.5 * pauses[0] < pauses[2], pauses  # 2 and 8 s; how long a busy machine takes in between is another thing
+    assert 1.2 * pauses[1] < pauses[2], pauses
 
 
 @needs("pydevd-pycharm")
@@ -919,6 +926,11 @@ def test_a_program_that_closes_what_is_not_its_own(run: Run, tmp_path: Path, por
         os.closerange(3, 60)
         files = [open(f"own{n}", "w") for n in range(20)]
         time.sleep(1)
+        if hasattr(os, "fork"):
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            os.waitpid(pid, 0)
         for file in files:
             file.write("kept")
             file.close()

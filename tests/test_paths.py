@@ -353,6 +353,7 @@ def reasons(there: Ide, path: str) -> str:
     its console, and on stderr."""
     if there.server:
         reason = next((line for line in there.program.ours if path in line), "")
+        there.session.wait_output(f"autoattach: {reason}\n", "stderr", LIMIT)
         assert there.session.output("stderr").count(f"autoattach: {reason}\n") == 1
         return reason
     assert not there.session.breakpoints[0]["verified"]
