@@ -50,7 +50,10 @@ class Other(threading.Thread):
 
 def command(name, *options):
     words = [sys.executable, "-m", "autoattach", name, *options, str(os.getpid())]
-    subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    while process.poll() is None:  # in Python, for some debuggers are loaded by this thread
+        time.sleep(0.01)
+    assert process.returncode == 0
 
 def attach(port, how):
     if how == "calls":
