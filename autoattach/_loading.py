@@ -274,7 +274,7 @@ class Loader:
         try:
             if gevent_has_threads():
                 load()  # raises
-            from autoattach._modules import StandardFirst
+            from autoattach._modules import StandardFirst, import_typing
 
             with StandardFirst():
                 from autoattach._network_errors import SessionGone
@@ -282,6 +282,7 @@ class Loader:
                 from autoattach._signals import without_interrupts
 
                 import_threading(self._main)
+                import_typing()
                 debugger = debuggers.load(self.debugger)
                 if debugger.main_thread_only:
                     from autoattach._pending import call_in_main_thread, done_in_main_thread

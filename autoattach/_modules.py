@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Seconds that the main thread may take to come to it; one that is blocked in a call makes no class meanwhile
+BRIEFLY = 0.5
+
+
 class StandardFirst:
     """Within it the imports of this thread find the standard library's modules first.
 
@@ -40,6 +44,24 @@ class StandardFirst:
     def __exit__(self, *exception: object) -> None:
         if self in sys.meta_path:
             sys.meta_path.remove(self)  # type: ignore[arg-type, unused-ignore]
+
+
+def import_typing() -> None:
+    """Import `typing` in the main thread, before this one does.
+
+    `dataclasses` takes it from `sys.modules` with no lock: a program that is just making a class there, as `import
+    asyncio` does, would meet half of it, and an AttributeError (3.8 to 3.15).
+    """
+    if "typing" in sys.modules:
+        return
+    from autoattach._pending import done_in_main_thread
+    from autoattach._signals import without_interrupts
+
+    def import_it() -> None:
+        with StandardFirst():
+            __import__("typing")
+
+    done_in_main_thread(lambda: without_interrupts(import_it), BRIEFLY)
 
 
 found: set[str] = set()

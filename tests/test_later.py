@@ -555,6 +555,16 @@ GOES_ON = {
         return work(1)
     print(True, asyncio.run(main()), flush=True)
 """,
+    "dataclasses": """
+    import dataclasses
+    def make():
+        @dataclasses.dataclass
+        class Point:
+            x: int
+    while not autoattach.is_client_connected():
+        make()
+    print(True, work(1), flush=True)
+""",
     "a thread": """
     import threading
     thread = threading.Thread(target=lambda: print(until_attached(), work(1), flush=True))
