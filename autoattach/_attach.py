@@ -5,9 +5,9 @@ import os
 import sys
 
 from autoattach import debuggers
-from autoattach._plan import Arm, Join, Lead, Skip, errors, plan
+from autoattach._plan import Arm, Join, Lead, Skip, plan
 from autoattach._process import Process, alive
-from autoattach._settings import BUNDLE
+from autoattach._settings import BUNDLE, errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

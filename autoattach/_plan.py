@@ -4,12 +4,10 @@ Both are lists of small named checks and have no effect. `autoattach doctor` run
 """
 
 from autoattach._exclusions import CARRIED, FORK_SERVER, HELPERS, TOOLS, glob, matches, row, what_runs
-from autoattach._settings import FOREVER, Frozen
+from autoattach._settings import FOREVER, Frozen, errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from autoattach._errors import AttachError, DebuggerError
     from autoattach._process import Process
     from autoattach._roles import Role
@@ -339,13 +337,6 @@ def choose(settings: "Settings", installed: Installed) -> "tuple[Known, str]":
         )
     working = [known for known in fitting if not known.unsupported]
     return (working or fitting)[0], why if len(there) > 1 else ""
-
-
-def errors() -> "Any":
-    """The module `_errors`. (`except errors().AttachError` asks where something was raised: few starts import it.)"""
-    from autoattach import _errors
-
-    return _errors
 
 
 def _other_extra(known: Known) -> str:

@@ -53,6 +53,13 @@ FOREVER = float("inf")
 armed: "list[str]" = []  # the words of START_DEBUGGER that this process waits for, whatever the environment says by now
 
 
+def errors() -> "Any":
+    """The module `_errors`. (`except errors().AttachError` asks where something was raised: few starts import it.)"""
+    from autoattach import _errors
+
+    return _errors
+
+
 class Frozen:
     """A plain value: its fields are its slots, set once. (`dataclasses` and `typing` cost 10 ms at start-up.)"""
 
@@ -294,7 +301,7 @@ class Settings(Frozen):
             try:
                 fields[variable.field] = variable.parse(value)
             except ValueError as error:
-                problems.append(_problem(variable.name, value, str(error)))
+                problems.append(errors().SettingError(variable.name, value, str(error)))
                 fields[variable.field] = variable.field == "on" or variable.parse(unset)
         return cls(
             session=environ.get(SESSION) or None,
@@ -310,12 +317,6 @@ class Settings(Frozen):
             problems=tuple(problems),
             **fields,
         )
-
-
-def _problem(name: str, value: str, allowed: str) -> "SettingError":
-    from autoattach._errors import SettingError  # here, for most starts have none
-
-    return SettingError(name, value, allowed)
 
 
 def _bad(problems: "list[SettingError]") -> bool:

@@ -205,11 +205,10 @@ def ask(target: Target, request: Sequence[str], lent: str = "") -> Tuple[str, Li
 def _by_signal(target: Target, lines: List[str]) -> str:
     """What has a process attach that waits for a signal, and so needs nobody's leave; or an empty string."""
     words = Settings.from_environ(target.running.command.environ).words if target.running is not None else ()
-    for word in words if ATTACH in lines else ():
-        number = getattr(signal, f"SIG{word.partition(':')[2]}", 0) if word.startswith(SIGNAL) else 0
+    for word, _, name in (word.partition(":") for word in words if ATTACH in lines):
         # One that has no handler for it was not armed, whatever its environment says, and would die of it.
-        if number and _catches(target.pid, number):
-            return f"kill -{word.partition(':')[2]} {target.pid}, for which it has START_DEBUGGER"
+        if word == SIGNAL and _catches(target.pid, getattr(signal, f"SIG{name}")):
+            return f"kill -{name} {target.pid}, for which it has START_DEBUGGER"
     return ""
 
 
