@@ -162,7 +162,6 @@ class Loader:
             return debugger.attach(task)
         from autoattach._modules import StandardFirst
         from autoattach._pending import call_in_main_thread, done_in_main_thread
-        from autoattach._signals import without_interrupts
 
         outcome: list[Any] = []
 
@@ -173,7 +172,7 @@ class Loader:
             except BaseException as error:
                 outcome.append(error)
 
-        if not done_in_main_thread(lambda: without_interrupts(attach), BLOCKED):
+        if not done_in_main_thread(attach, BLOCKED):
             call_in_main_thread(debugger.take_thread)
             return debugger.attach(task)
         if isinstance(outcome[0], BaseException):
@@ -274,15 +273,13 @@ class Loader:
         try:
             if gevent_has_threads():
                 load()  # raises
-            from autoattach._modules import StandardFirst, import_typing
+            from autoattach._modules import StandardFirst
 
             with StandardFirst():
                 from autoattach._network_errors import SessionGone
                 from autoattach._outside import hidden_thread
-                from autoattach._signals import without_interrupts
 
                 import_threading(self._main)
-                import_typing()
                 debugger = debuggers.load(self.debugger)
                 if debugger.main_thread_only:
                     from autoattach._pending import call_in_main_thread, done_in_main_thread
@@ -290,7 +287,7 @@ class Loader:
             # who is stopped in an import keeps the others waiting for its lock.
             hidden_thread(self._main, afterwards)
             if debugger.main_thread_only:
-                if done_in_main_thread(lambda: without_interrupts(hurry), BLOCKED):
+                if done_in_main_thread(hurry, BLOCKED):
                     return gone
                 call_in_main_thread(debugger.take_thread)
             # A thread that `threading` knows: debuggers ask for the current one. Here join() would ask, and the bare

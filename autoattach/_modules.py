@@ -12,9 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-
-# Seconds that the main thread may take to come to it; one that is blocked in a call makes no class meanwhile
-BRIEFLY = 0.5
+ModuleType = type(sys)  # `types` may not be imported yet
 
 
 class StandardFirst:
@@ -39,6 +37,8 @@ class StandardFirst:
         spec = self._finder.find_spec(name, self._path)
         if spec is not None:
             found.add(name)
+            if name == "typing" and hasattr(spec.loader, "exec_module"):
+                spec.loader = Whole(spec.loader)
         return spec
 
     def __exit__(self, *exception: object) -> None:
@@ -46,22 +46,33 @@ class StandardFirst:
             sys.meta_path.remove(self)  # type: ignore[arg-type, unused-ignore]
 
 
-def import_typing() -> None:
-    """Import `typing` in the main thread, before this one does.
+class Whole:
+    """A loader whose module other threads find whole: while it is being loaded, who wants what it has not yet waits.
 
-    `dataclasses` takes it from `sys.modules` with no lock: a program that is just making a class there, as `import
-    asyncio` does, would meet half of it, and an AttributeError (3.8 to 3.15).
+    `dataclasses` takes `typing` from `sys.modules` with no lock: a program that was just making a class there, as
+    `import asyncio` does, met half of it, and an AttributeError (3.8 to 3.15).
     """
-    if "typing" in sys.modules:
-        return
-    from autoattach._pending import done_in_main_thread
-    from autoattach._signals import without_interrupts
 
-    def import_it() -> None:
-        with StandardFirst():
-            __import__("typing")
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
 
-    done_in_main_thread(lambda: without_interrupts(import_it), BRIEFLY)
+    def create_module(self, spec: Any) -> Any:
+        """As importlib asks for it."""
+        loading = _thread.get_ident()
+
+        class Half(ModuleType):  # type: ignore[misc, valid-type]
+            def __getattr__(self, name: str) -> Any:
+                if _thread.get_ident() != loading:
+                    __import__(spec.name)  # waits
+                return ModuleType.__getattribute__(self, name)
+
+        return Half(spec.name)
+
+    def exec_module(self, module: Any) -> None:
+        """As importlib asks for it."""
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        module.__class__ = ModuleType
 
 
 found: set[str] = set()

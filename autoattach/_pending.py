@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Callable
 
+_signal: Any = __import__("_signal")  # typeshed knows none
+
 # What Python's import runs to have a module's lock, and to let go of it
 LOCKING = ("acquire", "release", "__enter__", "__exit__", "_get_module_lock", "_lock_unlock_module")
 
@@ -44,7 +46,8 @@ def _call_next(_: Any) -> int:
 def done_in_main_thread(function: Callable[[], object], patience: float) -> bool:
     """Have `function()`, which may import, called in the main thread, and wait for its end.
 
-    False, and it is not called, when the main thread does not come to it within `patience` seconds.
+    A Ctrl-C that comes meanwhile reaches the program afterwards. False, and it is not called, when the main thread does
+    not come to it within `patience` seconds.
     """
     taken, ended, later = _thread.allocate_lock(), _thread.allocate_lock(), _thread.allocate_lock()
     ended.acquire()
@@ -54,7 +57,7 @@ def done_in_main_thread(function: Callable[[], object], patience: float) -> bool
             later.release()
         elif taken.acquire(False):
             try:
-                function()
+                _without_interrupts(function)
             finally:
                 ended.release()
 
@@ -89,3 +92,25 @@ def _is_importing(frame: FrameType | None) -> bool:
                 return True
         frame = frame.f_back
     return False
+
+
+def _without_interrupts(function: Callable[[], object]) -> None:
+    seen: list[int] = []
+    handler = _signal.getsignal(_signal.SIGINT)
+    python = callable(handler)
+    if python:
+        # An extension, or what embeds Python (uWSGI), may have set one that Python knows nothing of.
+        native = ctypes.create_string_buffer(1024)  # a `struct sigaction` of some 150 bytes
+        sigaction = getattr(ctypes.pythonapi, "sigaction", None)
+        if sigaction:
+            sigaction(_signal.SIGINT, None, native)
+        _signal.signal(_signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        function()
+    finally:
+        if python:
+            _signal.signal(_signal.SIGINT, handler)
+            if sigaction:
+                sigaction(_signal.SIGINT, native, None)
+    if seen:
+        _signal.raise_signal(_signal.SIGINT)

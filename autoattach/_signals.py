@@ -86,19 +86,3 @@ class HandledSignals:
         for number, handler in self._before.items():
             if _signal.getsignal(number) == self._handle:  # else the handler has set another
                 _signal.signal(number, handler)
-
-
-def without_interrupts(function: "Any", *arguments: "Any") -> None:
-    """Call in the main thread of a running program; a Ctrl-C that comes meanwhile reaches the program afterwards."""
-    seen: list[int] = []
-    handler = _signal.getsignal(_signal.SIGINT)
-    python = callable(handler)
-    if python:
-        _signal.signal(_signal.SIGINT, lambda number, frame: seen.append(number))
-    try:
-        function(*arguments)
-    finally:
-        if python:
-            _signal.signal(_signal.SIGINT, handler)
-    if seen:
-        _signal.raise_signal(_signal.SIGINT)

@@ -565,6 +565,14 @@ GOES_ON = {
         make()
     print(True, work(1), flush=True)
 """,
+    "a handler that Python does not know": """
+    import ctypes
+    handler = ctypes.pythonapi.PyOS_getsig
+    handler.restype = ctypes.c_void_p
+    ctypes.CDLL(None).signal(signal.SIGINT, ctypes.CDLL(None)._exit)
+    before = handler(signal.SIGINT)
+    print(until_attached() and handler(signal.SIGINT) == before, work(1), flush=True)
+""",
     "a thread": """
     import threading
     thread = threading.Thread(target=lambda: print(until_attached(), work(1), flush=True))
