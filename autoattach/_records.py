@@ -130,8 +130,11 @@ def prepare(pid: int) -> "str | None":
     try:
         here = folder()
         if not _is_ours(here):
-            os.mkdir(here, 0o700)
-            if not _is_ours(here):  # also where somebody else's stood there before: mkdir has failed then
+            try:
+                os.mkdir(here, 0o700)
+            except FileExistsError:  # another process has been faster; or it is somebody else's
+                pass
+            if not _is_ours(here):
                 return None
         for name in os.listdir(here):
             owner = name.partition(".")[0]  # PID, PID.slot, PID.run

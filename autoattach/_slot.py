@@ -10,6 +10,7 @@ that is to have it keeps it as its parent closes its own; every other fork close
 from __future__ import annotations
 
 import os
+import time
 
 from autoattach import _records
 from autoattach._errors import AttachError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from autoattach._process import Process
 
 LONGEST = 300  # bytes of the file
+BRIEFLY = 0.5  # seconds from the lock to the holder's word in the file
 FAR = 1 << 20  # Windows locks bytes, and nobody can read a locked one
 
 
@@ -46,11 +48,17 @@ class Slot:
             number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
             return True
-        if _lock(number) is False:
+        until = time.monotonic() + BRIEFLY
+        while _lock(number) is False:
             holder = _read(number)
-            os.close(number)
-            # One that has ended has left its lock to a fork that was made without Python's knowledge.
-            return holder is not None and not alive(holder[0])
+            if holder is None or alive(holder[0]):
+                os.close(number)
+                return False
+            if time.monotonic() > until:
+                # It has ended, and has left its lock to a fork that was made without Python's knowledge.
+                os.close(number)
+                return True
+            time.sleep(0.01)  # or it had it earlier, and who has it now is about to write so
         self.adopt(number, process)
         return True
 

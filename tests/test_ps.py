@@ -338,6 +338,18 @@ def test_records_of_a_folder_that_others_can_enter_are_not_believed(records: Pat
 
 
 @needs("debugpy")
+def test_a_folder_that_another_process_makes_first(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two programs that start at once, the first ever, both have a record, and both find PyCharm's slot."""
+    mkdir = os.mkdir
+
+    def too_late(path: str, mode: int) -> None:
+        mkdir(path, mode)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    assert _records.prepare(os.getpid()) == str(records)
+
+
 def test_a_record_is_small_and_closed_to_others(run: Run, look: Look, tmp_path: Path) -> None:
     """A file of mode 0600 in a folder of mode 0700, below 4 kB whatever the command line; lines that a person can read."""
     write(tmp_path, "app.py", WAIT)

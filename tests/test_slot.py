@@ -9,12 +9,15 @@ import signal
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
-from support import Program, free_port, line_of, needs, wait_until, write
+from support import LIMIT, Program, free_port, line_of, needs, wait_until, write
 
+from autoattach import _records, _slot
+from autoattach._process import Process
 from autoattach._roles import is_reloaded, role
 from autoattach.cli._pycharm import Server, Session
 
@@ -849,6 +852,35 @@ def test_two_programs_wait(start: Run, port: int, tmp_path: Path) -> None:
     with Server(port=port) as server:
         stop_in(serve(server, {app: [2]}), app, "here =")
         end(first)
+
+
+def test_two_programs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has just locked the file in which an ended process stands, and is about to write its own, has the slot."""
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(_slot, "BRIEFLY", LIMIT)
+    ended = start_and_end()
+    process = Process.current(started=True)
+    slot = _slot.Slot("127.0.0.1", 9000)
+    assert slot.take(process.replace(pid=ended))
+    slot.close()
+    (path,) = Path(_records.folder()).glob("slot*")
+    assert path.read_text().startswith(f"{ended} ")
+    with path.open("r+") as other, ThreadPoolExecutor() as pool:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        taken = pool.submit(_slot.Slot("127.0.0.1", 9000).take, process)
+        time.sleep(0.1)
+        assert not taken.done()
+        other.write(f"{os.getpid()} app.py")
+        other.flush()
+        assert taken.result(LIMIT) is False
+
+
+def start_and_end() -> int:
+    """The id of a process that has ended."""
+    with Program(Path.cwd(), "-c", "") as program:
+        assert program.wait() == 0
+        return program.pid
 
 
 def test_strict_and_the_slot_is_taken(start: Run, server: Server, tmp_path: Path) -> None:
