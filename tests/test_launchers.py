@@ -297,8 +297,8 @@ def edit_until_noticed(running: Running, ide: Ide) -> Stop | None:
             text += "\n"
             again = time.monotonic() + 5
         outcome = running.trigger()
-        stop = next_stop(ide, outcome, running)
         try:
+            stop = next_stop(ide, outcome, running)
             if stop is not None:
                 stop.go_on()
             if "44" in outcome.result(LIMIT):
@@ -318,6 +318,7 @@ def next_stop(ide: Ide, outcome: Future[str], running: Running) -> Stop | None:
             return ide.stops.get(timeout=0.05)
         except queue.Empty:
             if over:
+                outcome.result()  # raises what went wrong
                 return None
     raise AssertionError(f"neither a stop nor an outcome\n{running.dump()}\n{ide.dump()}")
 

@@ -308,6 +308,25 @@ def test_the_leader_dies_as_an_ide_comes(run: Run, ide: Callable[..., Ide], tmp_
     assert not program.others
 
 
+def test_a_process_that_comes_with_the_ide(run: Run, ide: Callable[..., Ide], tmp_path: Path, port: int) -> None:
+    """One that stands at the door as an IDE comes, and has not said yet who it is, is no client, but of the session."""
+    import socket
+
+    write(tmp_path, "loop.py", LOOP)
+    program = run("loop.py", DEBUGGER_WAIT=LIMIT)
+    program.wait_for("waiting")
+    (record,) = tmp_path.glob(f"autoattach-*/{program.pid}")
+    with socket.create_connection(("127.0.0.1", port), LIMIT) as link:
+        ide({})
+        wait_up(tmp_path)
+        link.sendall(f"autoattach {record.read_text().partition(',')[0]} {os.getpid()}\n".encode())
+        host, _, pid = link.recv(100).decode().split()
+        assert (host, int(pid)) == ("127.0.0.1", program.pid)
+    (tmp_path / "stop").touch()
+    assert program.wait() == 0
+    assert not program.others
+
+
 @pytest.mark.parametrize("live", [0, 1], ids=["in its loop", "as it starts"])
 def test_the_adapter_goes_as_a_member_comes(
     run: Run, ide: Callable[..., Ide], tmp_path: Path, port: int, live: int

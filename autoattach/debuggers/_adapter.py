@@ -65,15 +65,13 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
             # twice, and one that leaves sooner ends it (debugpy 1.8.22).
             while not servers.connections():
                 time.sleep(0.005)
-            if visitors:
-                visitor = visitors.pop(0)
-                try:
-                    return visitor, visitor.getpeername()
-                except OSError:  # gone meanwhile
-                    return visitor, ("", 0)
             if not self.sorting:
                 self.sorting = True
                 threading.Thread(target=self.sort, daemon=True).start()
+                for visitor in visitors[1:]:  # they have said nothing yet
+                    threading.Thread(target=receive, args=(visitor, address_of(visitor)), daemon=True).start()
+                if visitors:  # the client for which this adapter was started
+                    return visitors[0], address_of(visitors[0])
             while True:
                 client = clients_to_come.get()
                 if client is None:
@@ -98,6 +96,12 @@ def serve(orders: dict) -> None:  # type: ignore[type-arg]
                     clients_to_come.put(None)
                     return
                 threading.Thread(target=receive, args=(sock, address), daemon=True).start()
+
+    def address_of(sock: socket.socket) -> Any:
+        try:
+            return sock.getpeername()
+        except OSError:  # gone meanwhile
+            return "", 0
 
     def receive(sock: socket.socket, address: Any) -> None:
         sock.settimeout(10)
