@@ -1,4 +1,4 @@
-"""Something to be done to a module as soon as it is imported, without importing it."""
+"""Something to be done to a module as soon as it is imported, without importing it; and how a finder goes."""
 
 import sys
 
@@ -30,8 +30,18 @@ def forget(name: str, change: "Change") -> None:
         changes.remove(change)
         if not changes:
             del _wanted[name]
-        if not _wanted and _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)
+        if not _wanted:
+            remove_finder(_finder)
+
+
+def remove_finder(finder: "Any") -> None:
+    """Take it out of `sys.meta_path`, by a new list.
+
+    Another thread that is just going through the old one would pass over the next finder, and the program's module
+    would not be found (up to 3.13: https://github.com/python/cpython/issues/130094).
+    """
+    if finder in sys.meta_path:
+        sys.meta_path = [other for other in sys.meta_path if other is not finder]
 
 
 class Finder:
@@ -61,8 +71,8 @@ class Finder:
             loader.__dict__.pop("exec_module", None)
             run(module)
             changes = _wanted.pop(name, ())
-            if not _wanted and self in sys.meta_path:
-                sys.meta_path.remove(self)
+            if not _wanted:
+                remove_finder(self)
             for change in changes:
                 change(module)
 

@@ -7,10 +7,11 @@ import os
 import sys
 
 from autoattach._exclusions import what_runs
+from autoattach._imports import remove_finder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Iterator
 
 ModuleType = type(sys)  # `types` may not be imported yet
 
@@ -29,6 +30,7 @@ class StandardFirst:
         self._path = [os.path.dirname(os.__file__), *dynamic]
         self._finder: Any = sys.modules["_frozen_importlib_external"].PathFinder
         sys.meta_path.insert(0, self)  # type: ignore[arg-type, unused-ignore]
+        self._before, sys.path = sys.path, PathOfThread(sys.path)
 
     def find_spec(self, name: str, path: object, target: object = None) -> Any:
         """As importlib asks for it."""
@@ -42,8 +44,51 @@ class StandardFirst:
         return spec
 
     def __exit__(self, *exception: object) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)  # type: ignore[arg-type, unused-ignore]
+        if isinstance(sys.path, PathOfThread):
+            sys.path = sys.path.given_back(self._before)
+        remove_finder(self)
+        self._thread = 0  # who goes through the list of before asks once more
+
+
+class PathOfThread(list):  # type: ignore[type-arg]
+    """`sys.path` as a debugger is being loaded, which puts folders of its own in and out: for its thread alone.
+
+    Another one that is just looking for a module, folder by folder, would pass over one (3.8 to 3.15), and not find it.
+    """
+
+    def __init__(self, path: list[str]) -> None:
+        super().__init__(path)
+        self._given = list(path)
+        self._thread = _thread.get_ident()
+        self._first: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        everybodys = super().__iter__()
+        return iter([*self._first, *everybodys]) if self._is_mine() else everybodys
+
+    def insert(self, index: Any, entry: str) -> None:
+        """As `list.insert`."""
+        if self._is_mine():
+            self._first.insert(index, entry)
+        else:
+            super().insert(index, entry)
+
+    def remove(self, entry: str) -> None:
+        """As `list.remove`."""
+        if self._is_mine() and entry in self._first:
+            self._first.remove(entry)
+        else:
+            super().remove(entry)
+
+    def _is_mine(self) -> bool:
+        return _thread.get_ident() == self._thread
+
+    def given_back(self, path: list[str]) -> list[str]:
+        """The list of before, with what others have changed since."""
+        now = list(super().__iter__())
+        if now != self._given:
+            path[:] = now
+        return path
 
 
 class Whole:

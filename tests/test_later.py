@@ -565,6 +565,34 @@ GOES_ON = {
         make()
     print(True, work(1), flush=True)
 """,
+    "an import, by finders": """
+    class Slow:
+        def find_spec(self, name, path=None, target=None):
+            while name == "later" and len(sys.meta_path) > before and not autoattach.is_client_connected():
+                time.sleep(0.001)
+    open("later.py", "w").close()
+    sys.meta_path.insert(-1, Slow())  # the last finds it
+    before = len(sys.meta_path)
+    while len(sys.meta_path) == before and not autoattach.is_client_connected():
+        pass
+    import later
+    print(until_attached(), work(1), flush=True)
+""",
+    "an import, by folders": """
+    class Slow:
+        def find_spec(self, name, target=None):
+            while name == "later" and len(list(sys.path)) > before and not autoattach.is_client_connected():
+                time.sleep(0.001)
+    os.mkdir("last")
+    open("last/later.py", "w").close()
+    sys.path += ["slow", "last"]
+    sys.path_importer_cache["slow"] = Slow()
+    before = len(sys.path)
+    while len(list(sys.path)) == before and not autoattach.is_client_connected():
+        pass
+    import later
+    print(until_attached(), work(1), flush=True)
+""",
     "a handler that Python does not know": """
     import ctypes
     handler = ctypes.pythonapi.PyOS_getsig

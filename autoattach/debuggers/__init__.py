@@ -69,7 +69,7 @@ def find(module: str) -> "str | None":
         # None is among Python's own modules, which to look through takes longest.
         own = os.path.dirname(library) + os.sep
         places = [entry for entry in map(str, sys.path) if "-packages" in entry or not (entry + os.sep).startswith(own)]
-    for finder in sys.meta_path:
+    for finder in list(sys.meta_path):
         find_spec = getattr(finder, "find_spec", None)
         try:
             is_paths = getattr(finder, "__name__", "") == "PathFinder"

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any, Callable
 
+from autoattach._imports import remove_finder
 from autoattach.debuggers._paths import kind_of
 from autoattach.debuggers._places import of_module
 
@@ -47,5 +48,4 @@ class Latecomers:
 
     def end(self) -> None:
         self._names.clear()
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        remove_finder(self)
