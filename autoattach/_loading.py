@@ -174,7 +174,9 @@ class Loader:
 
         if not done_in_main_thread(attach, BLOCKED):
             call_in_main_thread(debugger.take_thread)
-            return debugger.attach(task)
+            attached = debugger.attach(task)
+            call_in_main_thread(debugger.take_thread)  # it may have been called too early
+            return attached
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         debugger.take_thread()
@@ -253,6 +255,11 @@ class Loader:
             over.acquire()
             _channel.settle(ended=not gone)
 
+        def beside() -> None:
+            hurry()
+            if debugger.main_thread_only:  # it may have been called too early
+                call_in_main_thread(debugger.take_thread)
+
         def hurry() -> None:
             nonlocal gone
             interval = sys.getswitchinterval()
@@ -292,7 +299,7 @@ class Loader:
                 call_in_main_thread(debugger.take_thread)
             # A thread that `threading` knows: debuggers ask for the current one. Here join() would ask, and the bare
             # thread that we are in would be known as a dummy from then on.
-            hidden_thread(self._main, hurry)
+            hidden_thread(self._main, beside)
             done.acquire()
         except BaseException as error:  # no threads left, for one: in this thread it would be a traceback
             if over.locked():

@@ -541,6 +541,27 @@ def test_a_signal_amid_an_import_of_ours(run: Run, ide: Play, tmp_path: Path, mo
     assert not program.others
 
 
+# What finds them is the last of its list, so that whoever passes over one does not find them.
+IMPORTS = """
+    import importlib.machinery
+    class Slow:
+        def find_spec(self, name, path=None, target=None):
+            time.sleep(0.0002)
+    class Last:
+        def find_spec(self, name, path=None, target=None):
+            return importlib.machinery.ModuleSpec(name, self) if name.startswith("later") else None
+        def create_module(self, spec):
+            return None
+        def exec_module(self, module):
+            pass
+    def import_on_and_on():
+        number = 0
+        while not autoattach.is_client_connected():
+            number += 1
+            __import__(f"later{number}")
+        print(True, work(1), flush=True)
+"""
+
 GOES_ON = {
     "a C extension that keeps the GIL": """
     import ctypes
@@ -565,33 +586,16 @@ GOES_ON = {
         make()
     print(True, work(1), flush=True)
 """,
-    "an import, by finders": """
-    class Slow:
-        def find_spec(self, name, path=None, target=None):
-            while name == "later" and len(sys.meta_path) > before and not autoattach.is_client_connected():
-                time.sleep(0.001)
-    open("later.py", "w").close()
-    sys.meta_path.insert(-1, Slow())  # the last finds it
-    before = len(sys.meta_path)
-    while len(sys.meta_path) == before and not autoattach.is_client_connected():
-        pass
-    import later
-    print(until_attached(), work(1), flush=True)
+    "imports, by finders": IMPORTS
+    + """
+    sys.meta_path += [Slow(), Last()]
+    import_on_and_on()
 """,
-    "an import, by folders": """
-    class Slow:
-        def find_spec(self, name, target=None):
-            while name == "later" and len(list(sys.path)) > before and not autoattach.is_client_connected():
-                time.sleep(0.001)
-    os.mkdir("last")
-    open("last/later.py", "w").close()
+    "imports, by folders": IMPORTS
+    + """
     sys.path += ["slow", "last"]
-    sys.path_importer_cache["slow"] = Slow()
-    before = len(sys.path)
-    while len(list(sys.path)) == before and not autoattach.is_client_connected():
-        pass
-    import later
-    print(until_attached(), work(1), flush=True)
+    sys.path_importer_cache.update(slow=Slow(), last=Last())
+    import_on_and_on()
 """,
     "a handler that Python does not know": """
     import ctypes
@@ -621,6 +625,33 @@ GOES_ON = {
 }
 
 
+@EACH
+def test_imports_on_and_on(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
+    """A debugger that is to be loaded in the main thread is loaded beside it, where that is never out of an import."""
+    if debugger == "ptvsd":
+        pytest.skip("it goes through sys.modules, and gives up where that grows meanwhile: one line")
+    path = write(
+        tmp_path,
+        "app.py",
+        UNTIL
+        + IMPORTS.replace("print(True, work(1), flush=True)", "while not os.path.exists('stop'): work(1)")
+        + """
+    print("began", flush=True)
+    sys.path += ["slow", "last"]
+    sys.path_importer_cache.update(slow=Slow(), last=Last())
+    import_on_and_on()
+""",
+    )
+    program = run("app.py", DEBUGGER_WAIT=0, DEBUGGER_IDE=debugger)
+    program.wait_for("began", "stdout")
+    running = ide(debugger, path)
+    stop = stop_of(running, program)
+    write(tmp_path, "stop", "")
+    stop.go_on()
+    assert program.wait() == 0, program.dump()
+    assert (program.stdout, program.others) == ("began\n", "")
+
+
 @signals
 @EACH
 @pytest.mark.parametrize("word", ["1", "signal"])
@@ -628,6 +659,8 @@ GOES_ON = {
 def test_whatever_goes_on(run: Run, ide: Play, tmp_path: Path, port: int, way: str, word: str, debugger: str) -> None:
     """Whatever a program does when the IDE comes, or the signal: it attaches, breakpoints are hit, and nothing of the
     program is lost."""
+    if debugger != "debugpy" and way.startswith("imports"):
+        pytest.skip("to be loaded in the main thread it waits for the end of an import")
     if (debugger, way) == ("ptvsd", "a thread") and sys.version_info < (3, 12):
         pytest.skip("ptvsd has no way into a thread that runs already: see the README")
     path = write(tmp_path, "app.py", UNTIL + '    print("began", flush=True)' + GOES_ON[way])

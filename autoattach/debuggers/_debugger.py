@@ -97,4 +97,4 @@ class Debugger:
         show(error)
 
     def take_thread(self) -> None:
-        """Debug this thread, too, after attach() in another; must not raise."""
+        """Debug this thread, too, after attach() in another; nothing before that. Must not raise."""

@@ -59,11 +59,8 @@ class Ptvsd(Debugger):
         return self._ready and bool(sys.modules["ptvsd"].is_attached()) and _configured().is_set()
 
     def take_thread(self) -> None:
-        import ptvsd
-        import pydevd
-
-        if pydevd._debugger_setup:
-            ptvsd.debug_this_thread()
+        if getattr(sys.modules.get("pydevd"), "_debugger_setup", False):
+            sys.modules["ptvsd"].debug_this_thread()
 
 
 DEBUGGER = Ptvsd()

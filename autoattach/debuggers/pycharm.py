@@ -66,7 +66,9 @@ class PydevdPycharm(Debugger):
         return self._session.attached
 
     def take_thread(self) -> None:
-        self._session.take_thread()
+        session = getattr(self, "_session", None)
+        if session is not None:
+            session.take_thread()
 
     def prepare(self, ledger: Ledger) -> None:
         import_before_gevent(ledger)
