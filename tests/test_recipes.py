@@ -252,8 +252,9 @@ def test_process_1_ends_as_it_wants_to_while_it_runs(first: Any, port: int) -> N
     """Armed for later or not at all, the server meets SIGTERM itself."""
     for env in ({"START_DEBUGGER": 1, "DEBUGGER_WAIT": 0}, {}):
         program, pid = first("sh", **env)
-        http = int(Path(f"/proc/{pid}/environ").read_text().partition("\0PORT=")[2].partition("\0")[0])
-        wait_until(lambda http=http: listeners(http), "server", program=program)
+        environ = Path(f"/proc/{pid}/environ")  # empty amid an exec
+        http = wait_until(lambda of=environ: of.read_text().partition("\0PORT=")[2].partition("\0")[0], "its port")
+        wait_until(lambda http=int(http): listeners(http), "server", program=program)
         os.kill(pid, signal.SIGTERM)
         assert program.wait() == 0
 
