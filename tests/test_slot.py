@@ -859,7 +859,7 @@ def test_two_programs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     fcntl = pytest.importorskip("fcntl")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(_slot, "BRIEFLY", LIMIT)
-    ended = start_and_end()
+    ended = start_and_end(tmp_path)
     process = Process.current(started=True)
     slot = _slot.Slot("127.0.0.1", 9000)
     assert slot.take(process.replace(pid=ended))
@@ -876,9 +876,9 @@ def test_two_programs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert taken.result(LIMIT) is False
 
 
-def start_and_end() -> int:
+def start_and_end(folder: Path) -> int:
     """The id of a process that has ended."""
-    with Program(Path.cwd(), "-c", "") as program:
+    with Program(folder, "-c", "") as program:
         assert program.wait() == 0
         return program.pid
 
