@@ -625,6 +625,33 @@ GOES_ON = {
 }
 
 
+def test_what_the_program_does_to_its_path_stays(run: Run, tmp_path: Path) -> None:
+    """As a debugger is being loaded, a folder that another thread adds is kept; the debugger's is seen by none but it."""
+    write(
+        tmp_path,
+        "app.py",
+        """
+        import sys, threading
+        from autoattach._modules import StandardFirst
+        def other():
+            seen.extend(sys.path)
+            sys.path.insert(0, "the program's")
+        seen, path, before = [], sys.path, list(sys.path)
+        with StandardFirst():
+            sys.path.insert(0, "the debugger's")
+            assert next(iter(sys.path)) == "the debugger's"
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+            sys.path.remove("the debugger's")
+        assert seen == before
+        assert sys.path is path and path == ["the program's", *before]
+        """,
+    )
+    program = run("app.py", START_DEBUGGER=None)
+    assert program.wait() == 0, program.dump()
+
+
 @EACH
 def test_imports_on_and_on(run: Run, ide: Play, tmp_path: Path, debugger: str) -> None:
     """A debugger that is to be loaded in the main thread is loaded beside it, where that is never out of an import."""
